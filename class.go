@@ -1,0 +1,139 @@
+package lapse
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+)
+
+// A Class is a kind of session with a Policy and hooks of its own. It belongs
+// to the engine that made it. All its methods are safe for concurrent use.
+type Class[K comparable, V any] struct {
+	e     *Engine[K, V]
+	id    uint64
+	name  string
+	terms atomic.Pointer[terms]
+	hooks hookList[K, V]
+}
+
+// mostClasses is the most classes that an engine has: a session names its own in 16 bits.
+const mostClasses = classMask
+
+// Class returns the class with the policy's name, and makes it if there is none. It is an error if the
+// policy makes no sense (see [Policy]), if the class of that name has another policy
+// now, if there are 65535 classes, or if the engine is closed ([ErrClosed]).
+func (e *Engine[K, V]) Class(p Policy) (*Class[K, V], error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing.Load() {
+		return nil, ErrClosed
+	}
+	classes := *e.classes.Load()
+	for _, c := range classes {
+		if c.name != p.Name {
+			continue
+		}
+		if have := c.Policy(); have != p {
+			return nil, fmt.Errorf("lapse: class %q exists with another policy: %+v, not %+v; SetPolicy changes it", p.Name, have, p)
+		}
+		return c, nil
+	}
+	if len(classes) == mostClasses {
+		return nil, fmt.Errorf("lapse: no room for class %q: there are %d classes, the most", p.Name, mostClasses)
+	}
+	c := &Class[K, V]{e: e, id: uint64(len(classes)), name: p.Name}
+	c.terms.Store(e.time.terms(p))
+	// Readers hold the old header and never look beyond its length.
+	classes = append(classes, c)
+	e.classes.Store(&classes)
+	return c, nil
+}
+
+// Start starts a session of the class under key. If a live session has the key, it returns
+// that one and [ErrExists]. If the key's session is due but has not
+// been ended yet, that one is ended first, and its hooks run before Start
+// returns. Other errors: [ErrClosed], [ErrFull], and a key that is not equal to itself, such as
+// a NaN.
+func (c *Class[K, V]) Start(key K, value V) (Session[K, V], error) {
+	return c.e.start(c, key, value)
+}
+
+// Policy returns the policy as it was given to Class or SetPolicy last.
+func (c *Class[K, V]) Policy() Policy { return c.terms.Load().policy }
+
+// SetPolicy gives the class, and all sessions of it that live, another policy. Their new ends count from
+// when they were started and last seen, so that some can be due at once; what
+// was due before stays ended. Look-ups obey when SetPolicy returns, and the wheels are armed for all
+// by then. Policies that only lengthen need no walk through the sessions. Errors: a
+// policy that makes no sense, one with another Name, [ErrClosed].
+func (c *Class[K, V]) SetPolicy(p Policy) error {
+	if err := p.validate(); err != nil {
+		return err
+	}
+	if p.Name != c.name {
+		return fmt.Errorf("lapse: Policy.Name is %q: the class is named %q and keeps its name", p.Name, c.name)
+	}
+	// One change at a time, or the one that is armed last could be the one that was stored first.
+	c.e.setPolicy.Lock()
+	defer c.e.setPolicy.Unlock()
+	if c.e.closing.Load() {
+		return ErrClosed
+	}
+	c.e.markDue()
+	old, next := c.terms.Load(), c.e.time.terms(p)
+	c.terms.Store(next)
+	if !old.within(next) {
+		c.e.rearm(c)
+	}
+	return nil
+}
+
+// Len returns the number of the class's sessions, those included that are due but have not been ended yet.
+func (c *Class[K, V]) Len() int {
+	n := 0
+	for i := range c.e.shards {
+		sh := &c.e.shards[i]
+		sh.mu.Lock()
+		if c.id < uint64(len(sh.counts)) {
+			n += sh.counts[c.id]
+		}
+		sh.mu.Unlock()
+	}
+	return n
+}
+
+// markDue marks what is due in all shards.
+func (e *Engine[K, V]) markDue() {
+	m := e.time.read()
+	for i := range e.shards {
+		e.shards[i].markDue(m)
+	}
+}
+
+// rearm arms all sessions of a class for their new ends, a page at a time.
+func (e *Engine[K, V]) rearm(c *Class[K, V]) {
+	for i := range e.shards {
+		sh := &e.shards[i]
+		for idx := uint32(0); ; {
+			m := e.time.read()
+			sh.mu.Lock()
+			rec := sh.slab.record(idx)
+			for ; rec != nil; rec = sh.slab.record(idx) {
+				if r := rec.read(); r.phase() == phaseLive && r.class() == c.id {
+					sh.arm(rec, idx, m)
+				}
+				if idx++; idx%pageSize == 0 {
+					break
+				}
+			}
+			sh.unlock()
+			if rec == nil {
+				break
+			}
+			runtime.Gosched()
+		}
+	}
+}

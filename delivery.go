@@ -1,0 +1,230 @@
+package lapse
+
+import (
+	"runtime/debug"
+	"slices"
+)
+
+// An ending is a session on its way from the end to its hooks; or, with
+// warning set, one that goes on and whose warning is due.
+type ending[K comparable, V any] struct {
+	key     K
+	value   V
+	class   *Class[K, V]
+	own     *ownHooks[K, V] // nil: none
+	slot    uint32
+	gen     uint64
+	warning bool
+	why     Reason
+	polls   int
+	// Ticks; limit is never where there was none.
+	started, seen, limit, ended int64
+}
+
+func (n *ending[K, V]) event(d dial) Event[K, V] {
+	ev := Event[K, V]{
+		Key:      n.key,
+		Value:    n.value,
+		Class:    n.class.name,
+		Reason:   n.why,
+		Polls:    n.polls,
+		Started:  d.at(n.started),
+		Seen:     d.at(n.seen),
+		Deadline: d.at(n.limit),
+	}
+	if !n.warning {
+		ev.Ended = d.at(n.ended)
+	}
+	return ev
+}
+
+// mostBatch is the most events that a batch hook is given.
+const mostBatch = 256
+
+// A delivery calls the hooks of endings, one ending after the other. It always knows what
+// comes next, so that when a hook ends its goroutine (runtime.Goexit) the
+// rest is still called.
+type delivery[K comparable, V any] struct {
+	e       *Engine[K, V]
+	ends    []ending[K, V]
+	dial    dial
+	event   Event[K, V]
+	stage   stage
+	flushes bool          // call the batch hooks after the last ending
+	at      int           // the ending whose hooks are called
+	list    []*hook[K, V] // hooks of the stage
+	next    int           // the first of list that has not been called
+	events  []Event[K, V] // for batch hooks
+}
+
+type stage uint8
+
+const (
+	stageOpen stage = iota
+	stageOwn
+	stageClass
+	stageEngine
+	stageBatch
+	stageDone
+)
+
+// deliver calls the hooks of ends, at most mostBatch of them, on this goroutine.
+func (e *Engine[K, V]) deliver(ends []ending[K, V]) {
+	if len(ends) > 0 {
+		(&delivery[K, V]{e: e}).deliver(ends)
+	}
+}
+
+// deliver calls all hooks of ends.
+func (d *delivery[K, V]) deliver(ends []ending[K, V]) {
+	d.flushes = true
+	d.add(ends)
+}
+
+// add calls the hooks of ends, but for the batch hooks.
+func (d *delivery[K, V]) add(ends []ending[K, V]) {
+	d.ends, d.at, d.stage = ends, 0, stageOpen
+	d.dial = d.e.time.dial()
+	d.run()
+}
+
+// flush calls the batch hooks with what was added since the last time.
+func (d *delivery[K, V]) flush() {
+	d.openBatch()
+	d.run()
+}
+
+func (d *delivery[K, V]) openBatch() {
+	d.stage, d.list, d.next = stageBatch, d.e.batches.load(), 0
+}
+
+func (d *delivery[K, V]) run() {
+	defer func() {
+		if d.stage != stageDone {
+			d.run()
+		}
+	}()
+	for d.step() {
+	}
+}
+
+// step calls one hook, or goes to the next stage. False: there are no more.
+func (d *delivery[K, V]) step() bool {
+	switch d.stage {
+	case stageOpen:
+		if d.at == len(d.ends) {
+			if d.flushes {
+				d.openBatch()
+			} else {
+				d.stage = stageDone
+			}
+			break
+		}
+		n := &d.ends[d.at]
+		d.event = n.event(d.dial)
+		if n.warning {
+			d.stage, d.list, d.next = stageEngine, d.e.warningHooks(n), 0
+			return true
+		}
+		if len(d.e.batches.load()) > 0 {
+			d.events = append(d.events, d.event)
+		}
+		d.stage = stageOwn
+	case stageOwn:
+		n := &d.ends[d.at]
+		if fn := d.e.nextOwn(n); fn != nil {
+			d.e.call(fn, d.event)
+			return true
+		}
+		d.stage, d.list, d.next = stageClass, n.class.hooks.load(), 0
+	case stageClass, stageEngine:
+		n := &d.ends[d.at]
+		for d.next < len(d.list) {
+			h := d.list[d.next]
+			d.next++
+			if h.done.Load() || d.e.closed.Load() || n.warning && !d.e.stillWarns(n) {
+				continue
+			}
+			d.e.call(h.fn, d.event)
+			return true
+		}
+		if d.stage == stageClass {
+			d.stage, d.list, d.next = stageEngine, d.e.hooks.load(), 0
+			return true
+		}
+		if n.warning {
+			d.e.endWarning(n)
+		}
+		d.stage = stageOpen
+		d.at++
+	case stageBatch:
+		for d.next < len(d.list) && len(d.events) > 0 {
+			h := d.list[d.next]
+			d.next++
+			if h.done.Load() || d.e.closed.Load() {
+				continue
+			}
+			d.e.callBatch(h.batch, slices.Clip(d.events))
+			return true
+		}
+		clear(d.events)
+		d.events = d.events[:0]
+		d.stage = stageDone
+	}
+	return d.stage != stageDone
+}
+
+// nextOwn returns the next of a session's own hooks, those that were added meanwhile
+// included. When there are no more it gives up the session's slot.
+func (e *Engine[K, V]) nextOwn(n *ending[K, V]) func(Event[K, V]) {
+	if n.own == nil {
+		return nil
+	}
+	sh, idx := e.locate(n.slot)
+	sh.mu.Lock()
+	own := n.own
+	own.running = true
+	for own.next < len(own.expire) && !e.closed.Load() {
+		h := own.expire[own.next]
+		own.expire[own.next] = nil
+		own.next++
+		if !h.done.Swap(true) {
+			fn := h.fn
+			h.fn = nil
+			sh.mu.Unlock()
+			return fn
+		}
+	}
+	own.running = false
+	cut := own.cut
+	n.own = nil
+	sh.release(idx, n.gen)
+	sh.unlock()
+	if cut {
+		e.stats.panics.Add(1)
+		e.logger.Error("lapse: too many hooks were added while a session's own hooks ran", "limit", mostAddedHooks)
+	}
+	return nil
+}
+
+// call calls a hook. Whatever the hook does, it stops nothing else.
+func (e *Engine[K, V]) call(fn func(Event[K, V]), ev Event[K, V]) {
+	defer e.recoverHook()
+	e.stats.hooks.Add(1)
+	fn(ev)
+}
+
+func (e *Engine[K, V]) callBatch(fn func([]Event[K, V]), events []Event[K, V]) {
+	defer e.recoverHook()
+	e.stats.hooks.Add(1)
+	fn(events)
+}
+
+// recoverHook is deferred around a hook. The log says where the hook failed and never of whose
+// session.
+func (e *Engine[K, V]) recoverHook() {
+	if v := recover(); v != nil {
+		e.stats.panics.Add(1)
+		e.logger.Error("lapse: a hook panicked", "panic", v, "stack", string(debug.Stack()))
+	}
+}

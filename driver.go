@@ -1,0 +1,283 @@
+package lapse
+
+import (
+	"cmp"
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/benbjohnson/clock"
+)
+
+// A driver is the goroutine that ends sessions at their deadlines. It sleeps until the
+// earliest visit of any shard.
+//
+// No wake-up is lost: the driver stores until and then reads every shard's next
+// once more before it sleeps; whoever lowers a next stores it and then reads until. One of
+// the two sees what the other has stored.
+type driver[K comparable, V any] struct {
+	e     *Engine[K, V]
+	until atomic.Int64  // the tick it sleeps until; awake while it does not
+	wake  chan struct{} // of capacity one
+
+	started atomic.Bool
+	mu      sync.Mutex
+	stopped bool
+	exited  chan struct{} // nil until it is started
+	timer   *clock.Timer  // of the driver's goroutine alone
+}
+
+// awake is earlier than any tick: nobody needs to wake the driver.
+const awake = -1
+
+func (d *driver[K, V]) init(e *Engine[K, V]) {
+	d.e = e
+	d.wake = make(chan struct{}, 1)
+	d.until.Store(awake)
+}
+
+// start starts the goroutine, unless it is not wanted or runs already.
+func (d *driver[K, V]) start() {
+	if d.started.Load() || d.e.manual {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped || d.exited != nil {
+		return
+	}
+	d.exited = make(chan struct{})
+	d.started.Store(true)
+	go d.run()
+}
+
+// stop ends the goroutine and waits until it has gone, which is at once: it runs no hook.
+func (d *driver[K, V]) stop() {
+	d.mu.Lock()
+	d.stopped = true
+	exited := d.exited
+	d.mu.Unlock()
+	if exited != nil {
+		d.kick()
+		<-exited
+	}
+}
+
+func (d *driver[K, V]) stopping() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stopped
+}
+
+func (d *driver[K, V]) kick() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// nudge wakes the driver if it means to sleep for longer than until tick.
+func (d *driver[K, V]) nudge(tick int64) {
+	if tick < d.until.Load() {
+		d.kick()
+	}
+}
+
+// settle wakes the driver when no shard has a visit left, so that it stops its timer.
+func (d *driver[K, V]) settle() {
+	if until := d.until.Load(); until != awake && until != noTick && d.e.nextVisit() == noTick {
+		d.kick()
+	}
+}
+
+// nextVisit returns the earliest tick at which a shard has something to do.
+func (e *Engine[K, V]) nextVisit() int64 {
+	next := int64(noTick)
+	for i := range e.shards {
+		next = min(next, e.shards[i].next.Load())
+	}
+	return next
+}
+
+func (d *driver[K, V]) run() {
+	defer close(d.exited)
+	var v visit
+	var ends []ending[K, V]
+	for !d.stopping() {
+		more := true
+		for more && !d.stopping() {
+			v.moment = d.e.time.read()
+			ends, more = d.round(&v, ends)
+		}
+		d.sleep()
+		d.e.stats.wakeups.Add(1)
+	}
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}
+
+// round visits each shard whose time has come once. It reports whether there is more to
+// do; when the hook queue is full there is not, until the queue has room.
+func (d *driver[K, V]) round(v *visit, ends []ending[K, V]) (_ []ending[K, V], more bool) {
+	for i := range d.e.shards {
+		sh := &d.e.shards[i]
+		if sh.next.Load() > v.now {
+			continue
+		}
+		room := mostBatch
+		if d.e.hooked.Load() {
+			if room = d.e.queue.room(); room == 0 {
+				return ends, false
+			}
+		}
+		var again bool
+		ends, again = sh.drive(v, room, ends)
+		more = more || again
+		d.e.queue.put(ends)
+		clear(ends)
+		ends = ends[:0]
+		// A storm of ends must not keep a processor from those who call.
+		runtime.Gosched()
+	}
+	return ends, more
+}
+
+// sleep waits until the next visit, or until somebody kicks.
+func (d *driver[K, V]) sleep() {
+	defer d.until.Store(awake)
+	if d.e.queue.starves() {
+		<-d.wake // a worker will have made room
+		return
+	}
+	next := d.e.nextVisit()
+	for {
+		d.until.Store(next)
+		again := d.e.nextVisit()
+		if again == next {
+			break
+		}
+		next = again
+	}
+	if next == noTick {
+		if d.timer != nil {
+			d.timer.Stop()
+		}
+		<-d.wake
+		return
+	}
+	ns := d.e.time.elapsed()
+	if d.e.time.floor(ns) >= next {
+		return
+	}
+	d.arm(d.e.time.until(next, ns))
+	// A mock clock may have been moved past the tick before the timer was armed, and
+	// would not fire it before it is moved again.
+	if d.e.time.now() >= next {
+		return
+	}
+	<-d.wake
+}
+
+func (d *driver[K, V]) arm(sleep time.Duration) {
+	switch {
+	case d.timer != nil:
+		d.timer.Reset(sleep)
+	case d.e.time.clock != nil:
+		d.timer = d.e.time.clock.AfterFunc(sleep, d.kick)
+	default:
+		d.timer = clock.New().AfterFunc(sleep, d.kick)
+	}
+}
+
+// A listed session waits to be ended in order of limit and start.
+type listed struct {
+	limit   int64
+	order   uint64
+	slot    uint32
+	gen     uint64
+	warning bool
+}
+
+func (l listed) compare(other listed) int {
+	return cmp.Or(cmp.Compare(l.limit, other.limit), cmp.Compare(l.order, other.order))
+}
+
+// Advance ends the sessions that are due now, in order of their deadlines and then of
+// their start, and runs the hooks of each, and the warnings that are due after those. It is for
+// engines with Options.Manual, whose embedder calls it from a loop; on others it does nothing and returns false.
+//
+// It reads the clock once. What its hooks start waits for the next call. While
+// one Advance runs, another, also one called by a hook, ends nothing.
+//
+// Next is when to call again at the latest; ok is false if there is nothing to wait
+// for. A Start, or whatever shortens an end, can bring it forward.
+func (e *Engine[K, V]) Advance() (next time.Time, ok bool) {
+	if !e.manual {
+		return time.Time{}, false
+	}
+	if e.advancing.CompareAndSwap(false, true) {
+		e.advance()
+	}
+	tick := e.nextVisit()
+	if tick == noTick {
+		return time.Time{}, false
+	}
+	return e.time.dial().at(tick), true
+}
+
+func (e *Engine[K, V]) advance() {
+	defer e.advancing.Store(false)
+	m := e.time.read()
+	a := agenda[K, V]{e: e, m: m, ctx: context.Background()}
+	for i := range e.shards {
+		a.todo = e.shards[i].listDue(m, a.todo)
+	}
+	slices.SortFunc(a.todo, listed.compare)
+	a.run()
+}
+
+// An agenda ends listed sessions in their order, each with its hooks before the next. Like
+// a delivery it goes on when a hook ends its goroutine.
+type agenda[K comparable, V any] struct {
+	e    *Engine[K, V]
+	m    moment
+	why  Reason // of those that are not due
+	todo []listed
+	ctx  context.Context
+	hand delivery[K, V]
+	over bool
+}
+
+func (a *agenda[K, V]) run() {
+	defer func() {
+		if !a.over {
+			a.run()
+		}
+	}()
+	a.hand.e = a.e
+	for len(a.todo) > 0 && a.ctx.Err() == nil {
+		l := a.todo[0]
+		a.todo = a.todo[1:]
+		sh, _ := a.e.locate(l.slot)
+		if l.warning {
+			a.call(sh.warnListed(l, a.m))
+			continue
+		}
+		a.call(sh.endListed(l, a.why, a.m, nil))
+		if len(a.hand.events) == mostBatch {
+			a.hand.flush()
+		}
+	}
+	a.hand.flush()
+	a.over = true
+}
+
+func (a *agenda[K, V]) call(ends []ending[K, V]) {
+	if len(ends) > 0 {
+		a.hand.add(ends)
+	}
+}

@@ -1,0 +1,376 @@
+package lapse
+
+import (
+	"context"
+	"time"
+)
+
+// A Session is a handle: comparable, copied freely, two words long. Once its
+// session has ended every method says so, even when another session uses the
+// memory by then. The zero Session is one that has ended. A session ends
+// at the moment it is due, which can be before its hooks run. All methods are safe for
+// concurrent use, and none panics but SetClass and the registration of a nil hook.
+type Session[K comparable, V any] struct {
+	e *Engine[K, V]
+	// ref is the generation of the slot and the slot, 32 bits each.
+	ref uint64
+}
+
+func (s Session[K, V]) slot() uint32 { return uint32(s.ref) }
+func (s Session[K, V]) gen() uint64  { return s.ref >> 32 }
+
+// An Info is one consistent reading of a session.
+type Info struct {
+	Class    string
+	Reason   Reason // the one it will end for if nothing happens; none if it will not
+	Polls    int    // accepted polls since the last touch
+	Holds    int    // Holds without their Release
+	Started  time.Time
+	Seen     time.Time // the last touch, poll or release, else the start
+	Deadline time.Time // when it will end if nothing happens; zero: it will not
+}
+
+// lock locks the session's shard if the session lives, and returns where it is.
+func (s Session[K, V]) lock(m moment) (sh *shard[K, V], rec *record[K], idx uint32) {
+	if s.e == nil {
+		return nil, nil, 0
+	}
+	sh, idx = s.e.locate(s.slot())
+	sh.mu.Lock()
+	if rec = sh.slab.record(idx); rec == nil || !sh.alive(rec, s.gen(), m) {
+		sh.unlock()
+		return nil, nil, 0
+	}
+	return sh, rec, idx
+}
+
+// read reads the engine's clock, if there is an engine.
+func (s Session[K, V]) read() moment {
+	if s.e == nil {
+		return moment{}
+	}
+	return s.e.time.read()
+}
+
+// Touch tells that the user did something: the session's Idle starts anew, and a run
+// of polls ends. It returns false if the session has ended. Touch takes no lock and does not allocate.
+func (s Session[K, V]) Touch() bool {
+	if s.e == nil {
+		return false
+	}
+	m := s.e.time.read()
+	return s.touch(m, m.stamp, true)
+}
+
+// TouchAt is Touch with the caller's reading of the clock, which saves one: a server that has
+// asked for the time anyway passes it on. A time ahead of the engine's clock by more than a
+// tick counts as now. An older time than that of the last touch or poll moves
+// nothing; it ends a run of polls unless it is older than the first of them.
+func (s Session[K, V]) TouchAt(t time.Time) bool {
+	if s.e == nil {
+		return false
+	}
+	m, at := s.e.time.readAt(t)
+	return s.touch(m, at, at >= m.stamp)
+}
+
+// touch is the hot path: it sets seen to stamp with one compare-and-swap. What
+// needs more than that, or seems due, takes the lock. Whatever the session's
+// entry in the wheel says, a touch only moves the end away from it.
+func (s Session[K, V]) touch(m moment, stamp int64, now bool) bool {
+	rec := s.e.record(s.slot())
+	if rec == nil {
+		return false
+	}
+	for {
+		state := rec.state.Load()
+		if state>>phaseShift != s.gen()<<2 {
+			return false
+		}
+		r := reading{state, rec.run.Load(), rec.born.Load(), rec.arm.Load()}
+		if state&(warnedBit|heldBit) != 0 || m.now >= s.e.terms(r).dueTick(r) {
+			return s.touchLocked(m, stamp, now)
+		}
+		if stamp <= r.seen() && !r.polled() {
+			// Unless somebody changed the rest of the cell between the readings.
+			if rec.state.Load() == state {
+				return true
+			}
+			continue
+		}
+		if stamp < r.seen() && !now {
+			return s.touchLocked(m, stamp, now)
+		}
+		touched := state&^(runBit|tickMask) | uint64(max(stamp, r.seen()))
+		if rec.state.CompareAndSwap(state, touched) {
+			return true
+		}
+	}
+}
+
+func (s Session[K, V]) touchLocked(m moment, stamp int64, now bool) bool {
+	sh, rec, idx := s.lock(m)
+	if rec == nil {
+		return false
+	}
+	defer sh.unlock()
+	clear := uint64(runBit)
+	if r := rec.read(); !now && r.polled() && stamp < r.runStart() {
+		clear = 0
+	}
+	rec.change(clear, 0, stamp)
+	sh.arm(rec, idx, m)
+	return true
+}
+
+// Poll tells that the page asked for something by itself: the session's Idle
+// starts anew, but a run of polls without a touch is bounded by the class's PollCap and PollMax. The
+// first poll past either ends the session: its hooks run before Poll returns false. A poll at
+// exactly the cap still counts. Poll also returns false if the session had ended.
+func (s Session[K, V]) Poll() bool {
+	if s.e == nil {
+		return false
+	}
+	m := s.e.time.read()
+	sh, idx := s.e.locate(s.slot())
+	sh.mu.Lock()
+	rec := sh.slab.record(idx)
+	if rec == nil {
+		sh.mu.Unlock()
+		return false
+	}
+	ends, ok := sh.poll(rec, idx, s.gen(), m)
+	sh.unlock()
+	s.e.deliver(ends)
+	return ok
+}
+
+// Alive reports whether the session has not ended. It changes nothing.
+func (s Session[K, V]) Alive() bool {
+	if s.e == nil {
+		return false
+	}
+	rec := s.e.record(s.slot())
+	if rec == nil {
+		return false
+	}
+	m := s.e.time.read()
+	for {
+		state := rec.state.Load()
+		if state>>phaseShift != s.gen()<<2 {
+			return false
+		}
+		r := reading{state, rec.run.Load(), rec.born.Load(), rec.arm.Load()}
+		if state&warnedBit != 0 || m.now >= s.e.terms(r).dueTick(r) {
+			sh, rec, _ := s.lock(m)
+			if rec == nil {
+				return false
+			}
+			sh.unlock()
+			return true
+		}
+		if rec.state.Load() == state {
+			return true
+		}
+	}
+}
+
+// Key returns the session's key, the new one after a Rename; false if the session has ended.
+func (s Session[K, V]) Key() (key K, ok bool) {
+	sh, rec, _ := s.lock(s.read())
+	if rec == nil {
+		return key, false
+	}
+	defer sh.unlock()
+	return rec.key, true
+}
+
+// Value returns the session's value; false if the session has ended.
+func (s Session[K, V]) Value() (value V, ok bool) {
+	sh, rec, idx := s.lock(s.read())
+	if rec == nil {
+		return value, false
+	}
+	defer sh.unlock()
+	return *sh.slab.value(idx), true
+}
+
+// SetValue gives the session another value; false if the session has ended.
+func (s Session[K, V]) SetValue(value V) bool {
+	sh, rec, idx := s.lock(s.read())
+	if rec == nil {
+		return false
+	}
+	defer sh.unlock()
+	*sh.slab.value(idx) = value
+	return true
+}
+
+// Info returns one consistent reading of the session; false if it has ended. It changes
+// nothing. While the session is held, Deadline and Reason say how it would end if it were released now.
+func (s Session[K, V]) Info() (Info, bool) {
+	m := s.read()
+	sh, rec, idx := s.lock(m)
+	if rec == nil {
+		return Info{}, false
+	}
+	r := rec.read()
+	limit, why := s.e.terms(r).end(r, m.stamp)
+	holds := 0
+	if r.held() {
+		holds = 1 + sh.holds[idx]
+	}
+	sh.unlock()
+	d := s.e.time.dial()
+	return Info{
+		Class:    s.e.class(r).name,
+		Reason:   why,
+		Polls:    r.polls(),
+		Holds:    holds,
+		Started:  d.at(r.started()),
+		Seen:     d.at(r.seen()),
+		Deadline: d.at(limit),
+	}, true
+}
+
+// Deadline returns the time at which the session will end if nothing happens; false if there is none, or the
+// session has ended. See [Session.Info] about held sessions.
+func (s Session[K, V]) Deadline() (time.Time, bool) {
+	m := s.read()
+	sh, rec, _ := s.lock(m)
+	if rec == nil {
+		return time.Time{}, false
+	}
+	r := rec.read()
+	limit, _ := s.e.terms(r).end(r, m.stamp)
+	sh.unlock()
+	return s.e.time.dial().at(limit), limit < never
+}
+
+// Hold tells that a request of the session runs: until as many calls of Release, the clock
+// does not end the session by Idle or PollCap. Its Lifetime does, and so does a Poll past its PollCap or
+// PollMax. Hold returns false if the session has ended.
+func (s Session[K, V]) Hold() bool {
+	sh, rec, idx := s.lock(s.read())
+	if rec == nil {
+		return false
+	}
+	defer sh.unlock()
+	if !rec.read().held() {
+		rec.change(0, heldBit, 0)
+		return true
+	}
+	if sh.holds == nil {
+		sh.holds = make(map[uint32]int)
+	}
+	sh.holds[idx]++
+	return true
+}
+
+// Release takes back one Hold. The last one counts as being seen, but does not
+// end a run of polls; if the polling cap has passed meanwhile, the session is due now. Release
+// returns false if the session has ended or is not held.
+func (s Session[K, V]) Release() bool {
+	m := s.read()
+	sh, rec, idx := s.lock(m)
+	if rec == nil {
+		return false
+	}
+	defer sh.unlock()
+	if !rec.read().held() {
+		return false
+	}
+	if n := sh.holds[idx]; n > 1 {
+		sh.holds[idx] = n - 1
+	} else if n == 1 {
+		delete(sh.holds, idx)
+	} else {
+		rec.change(heldBit, 0, m.stamp)
+		sh.arm(rec, idx, m)
+	}
+	return true
+}
+
+// Expire ends the session now, for [ReasonExpired]. Its hooks run before Expire returns true. It returns
+// false if the session had ended before, by its deadline too.
+func (s Session[K, V]) Expire() bool {
+	m := s.read()
+	sh, rec, idx := s.lock(m)
+	if rec == nil {
+		return false
+	}
+	ends, ok := sh.end(rec, idx, s.gen(), ReasonExpired, m, nil)
+	sh.unlock()
+	s.e.deliver(ends)
+	return ok
+}
+
+// SetIdle gives the session an Idle of its own, which holds at once and counts from when the session
+// was last seen; zero or less: its class's again. It returns false if the session had ended.
+func (s Session[K, V]) SetIdle(d time.Duration) bool {
+	m := s.read()
+	sh, rec, idx := s.lock(m)
+	if rec == nil {
+		return false
+	}
+	defer sh.unlock()
+	ticks := int64(0)
+	if d > 0 {
+		ticks = s.e.time.ticks(d)
+	}
+	rec.setIdle(ticks)
+	sh.arm(rec, idx, m)
+	return true
+}
+
+// SetClass moves the session to another class, whose limits hold at once; an own Idle is
+// dropped. It returns false if the session had ended. A class that is nil or
+// another engine's panics.
+func (s Session[K, V]) SetClass(c *Class[K, V]) bool {
+	if c == nil || s.e != nil && c.e != s.e {
+		panic("lapse: SetClass to a class that is nil or of another engine")
+	}
+	m := s.read()
+	sh, rec, idx := s.lock(m)
+	if rec == nil {
+		return false
+	}
+	defer sh.unlock()
+	r := rec.read()
+	sh.count(r.class(), -1)
+	sh.count(c.id, 1)
+	// Class and own Idle are two words: while they change, whoever looks without the lock is
+	// made to take it.
+	rec.change(0, warnedBit, 0)
+	rec.setClass(c.id)
+	rec.setIdle(0)
+	if !r.warned() {
+		rec.change(warnedBit, 0, 0)
+	}
+	sh.arm(rec, idx, m)
+	return true
+}
+
+// Context returns a copy of parent that is cancelled when the session ends, with an [EndedError] as
+// its cause. If the session has ended, it is cancelled already. As with
+// context.WithCancel, calling the function frees what the context holds. Engine.Close cancels it, too.
+func (s Session[K, V]) Context(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
+	h := &hook[K, V]{closing: true}
+	// Whoever cancels the parent forgets the session, too.
+	stopParent := context.AfterFunc(parent, func() { s.stopHook(h) })
+	h.fn = func(ev Event[K, V]) {
+		stopParent()
+		cancel(&EndedError{Ending{ev.Reason, ev.Ended}})
+	}
+	if !s.addHook(h) {
+		stopParent()
+		cancel(&EndedError{})
+		return ctx, func() {}
+	}
+	return ctx, func() {
+		stopParent()
+		s.stopHook(h)
+		cancel(nil)
+	}
+}
