@@ -3,7 +3,7 @@ package lapse
 import (
 	"fmt"
 	"runtime"
-	"sync/atomic"
+	"slices"
 )
 
 // A Class is a kind of session with a Policy and hooks of its own. It belongs
@@ -12,7 +12,6 @@ type Class[K comparable, V any] struct {
 	e     *Engine[K, V]
 	id    uint64
 	name  string
-	terms atomic.Pointer[terms]
 	hooks hookList[K, V]
 }
 
@@ -45,7 +44,8 @@ func (e *Engine[K, V]) Class(p Policy) (*Class[K, V], error) {
 		return nil, fmt.Errorf("lapse: no room for class %q: there are %d classes, the most", p.Name, mostClasses)
 	}
 	c := &Class[K, V]{e: e, id: uint64(len(classes)), name: p.Name}
-	c.terms.Store(e.time.terms(p))
+	table := append(slices.Clone(*e.table.Load()), e.time.terms(p))
+	e.table.Store(&table)
 	// Readers hold the old header and never look beyond its length.
 	classes = append(classes, c)
 	e.classes.Store(&classes)
@@ -62,7 +62,7 @@ func (c *Class[K, V]) Start(key K, value V) (Session[K, V], error) {
 }
 
 // Policy returns the policy as it was given to Class or SetPolicy last.
-func (c *Class[K, V]) Policy() Policy { return c.terms.Load().policy }
+func (c *Class[K, V]) Policy() Policy { return c.e.termsOf(c.id).policy }
 
 // SetPolicy gives the class, and all sessions of it that live, another policy. Their new ends count from
 // when they were started and last seen, so that some can be due at once; what
@@ -79,12 +79,18 @@ func (c *Class[K, V]) SetPolicy(p Policy) error {
 	// One change at a time, or the one that is armed last could be the one that was stored first.
 	c.e.setPolicy.Lock()
 	defer c.e.setPolicy.Unlock()
+	c.e.markDue()
+	next := c.e.time.terms(p)
+	c.e.mu.Lock()
 	if c.e.closing.Load() {
+		c.e.mu.Unlock()
 		return ErrClosed
 	}
-	c.e.markDue()
-	old, next := c.terms.Load(), c.e.time.terms(p)
-	c.terms.Store(next)
+	old := c.e.termsOf(c.id)
+	table := slices.Clone(*c.e.table.Load())
+	table[c.id] = next
+	c.e.table.Store(&table)
+	c.e.mu.Unlock()
 	if !old.within(next) {
 		c.e.rearm(c)
 	}

@@ -109,12 +109,14 @@ func (d *driver[K, V]) run() {
 	for !d.stopping() {
 		more := true
 		for more && !d.stopping() {
+			d.e.time.publish()
 			v.moment = d.e.time.read()
 			ends, more = d.round(&v, ends)
 		}
 		d.sleep()
 		d.e.stats.wakeups.Add(1)
 	}
+	d.e.time.unpublish()
 	if d.timer != nil {
 		d.timer.Stop()
 	}
@@ -146,10 +148,12 @@ func (d *driver[K, V]) round(v *visit, ends []ending[K, V]) (_ []ending[K, V], m
 	return ends, more
 }
 
-// sleep waits until the next visit, or until somebody kicks.
+// sleep waits until the next visit, or until the coarse clock is to be renewed, or until somebody kicks.
 func (d *driver[K, V]) sleep() {
 	defer d.until.Store(awake)
+	t := &d.e.time
 	if d.e.queue.starves() {
+		t.unpublish()
 		<-d.wake // a worker will have made room
 		return
 	}
@@ -162,21 +166,26 @@ func (d *driver[K, V]) sleep() {
 		}
 		next = again
 	}
-	if next == noTick {
+	until := t.coarse.until.Load()
+	if next == noTick && until == 0 {
 		if d.timer != nil {
 			d.timer.Stop()
 		}
 		<-d.wake
 		return
 	}
-	ns := d.e.time.elapsed()
-	if d.e.time.floor(ns) >= next {
+	ns := t.elapsed()
+	sleep := t.until(next, ns)
+	if until > 0 {
+		sleep = min(sleep, time.Duration(t.renewal(until)-ns))
+	}
+	if sleep <= 0 {
 		return
 	}
-	d.arm(d.e.time.until(next, ns))
+	d.arm(sleep)
 	// A mock clock may have been moved past the tick before the timer was armed, and
 	// would not fire it before it is moved again.
-	if d.e.time.now() >= next {
+	if t.now() >= next {
 		return
 	}
 	<-d.wake

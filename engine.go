@@ -97,6 +97,7 @@ type Engine[K comparable, V any] struct {
 	shardBits   uint
 	seed        maphash.Seed
 	classes     atomic.Pointer[[]*Class[K, V]]
+	table       atomic.Pointer[[]terms] // by class; replaced as a whole
 	hooks       hookList[K, V]
 	batches     hookList[K, V]
 	warnings    hookList[K, V]
@@ -134,6 +135,7 @@ func New[K comparable, V any](o Options) (*Engine[K, V], error) {
 	}
 	e.time.init(o.Clock, o.Tick)
 	e.classes.Store(new([]*Class[K, V]))
+	e.table.Store(new([]terms))
 	if _, err := e.Class(o.Default); err != nil {
 		return nil, err
 	}
@@ -448,7 +450,10 @@ func high(hash uint64) uint32 { return uint32(hash >> 32) }
 
 func (e *Engine[K, V]) class(r reading) *Class[K, V] { return (*e.classes.Load())[r.class()] }
 
-func (e *Engine[K, V]) terms(r reading) *terms { return e.class(r).terms.Load() }
+func (e *Engine[K, V]) terms(r reading) *terms { return e.termsOf(r.class()) }
+
+// termsOf returns the terms of a class as they are now.
+func (e *Engine[K, V]) termsOf(class uint64) *terms { return &(*e.table.Load())[class] }
 
 // mostSlots is how many slots a shard can have: a slot's number and one more fit in 32 bits.
 func (e *Engine[K, V]) mostSlots() uint32 { return 1<<(32-e.shardBits) - 1 }

@@ -68,8 +68,8 @@ type terms struct {
 	warn                int64 // zero: no warnings
 }
 
-func (t *timeline) terms(p Policy) *terms {
-	terms := &terms{policy: p, idle: t.ticks(p.Idle), life: t.ticks(p.Lifetime), pollCap: t.ticks(p.PollCap), pollMax: p.PollMax}
+func (t *timeline) terms(p Policy) terms {
+	terms := terms{policy: p, idle: t.ticks(p.Idle), life: t.ticks(p.Lifetime), pollCap: t.ticks(p.PollCap), pollMax: p.PollMax}
 	if p.Warn > 0 {
 		terms.warn = t.ticks(p.Warn)
 	}
@@ -94,7 +94,7 @@ func (t *terms) idleOf(r reading) int64 {
 // and at a tie Lifetime before PollCap before Idle. While a session is held,
 // that is the limit it would have if it were released at stamp.
 func (t *terms) end(r reading, stamp int64) (limit int64, why Reason) {
-	seen := r.seen()
+	seen := r.seen
 	if r.held() {
 		seen = max(seen, stamp)
 	}
@@ -132,7 +132,7 @@ func (t *terms) dueTick(r reading) int64 {
 	if r.held() {
 		return tick
 	}
-	tick = min(tick, r.seen()+t.idleOf(r))
+	tick = min(tick, r.seen+t.idleOf(r))
 	if r.polled() {
 		tick = min(tick, r.runStart()+t.pollCap+1)
 	}
@@ -176,6 +176,6 @@ func (t *terms) visitTick(r reading) int64 {
 
 // within reports whether a session that has its end under t has it no earlier under next,
 // whatever its state: then no entry in a wheel has to change.
-func (t *terms) within(next *terms) bool {
+func (t *terms) within(next terms) bool {
 	return t.idle <= next.idle && t.life <= next.life && t.pollCap <= next.pollCap && next.warn <= t.warn
 }

@@ -53,16 +53,20 @@ func (s Session[K, V]) read() moment {
 }
 
 // Touch tells that the user did something: the session's Idle starts anew, and a run
-// of polls ends. It returns false if the session has ended. Touch takes no lock and does not allocate.
+// of polls ends. It returns false if the session has ended. It takes no lock, but in the
+// last moments before an end, and does not allocate.
 func (s Session[K, V]) Touch() bool {
 	if s.e == nil {
 		return false
 	}
-	m := s.e.time.read()
+	if until := s.e.time.coarse.until.Load(); until > 0 && s.touchCoarse(until, until) {
+		return true
+	}
+	m := s.readTouch()
 	return s.touch(m, m.stamp, true)
 }
 
-// TouchAt is Touch with the caller's reading of the clock, which saves one: a server that has
+// TouchAt is Touch with the caller's reading of the clock: a server that has
 // asked for the time anyway passes it on. A time ahead of the engine's clock by more than a
 // tick counts as now. An older time than that of the last touch or poll moves
 // nothing; it ends a run of polls unless it is older than the first of them.
@@ -70,39 +74,85 @@ func (s Session[K, V]) TouchAt(t time.Time) bool {
 	if s.e == nil {
 		return false
 	}
-	m, at := s.e.time.readAt(t)
-	return s.touch(m, at, at >= m.stamp)
+	at := s.e.time.ns(t)
+	if until := s.e.time.coarse.until.Load(); until > 0 {
+		if stamp := s.e.time.ceil(at); stamp <= until && s.touchCoarse(until, stamp) {
+			return true
+		}
+	}
+	m := s.readTouch()
+	if at > m.ns+s.e.time.tick {
+		at = m.ns
+	}
+	return s.touch(m, s.e.time.ceil(at), at >= m.ns)
 }
 
-// touch is the hot path: it sets seen to stamp with one compare-and-swap. What
-// needs more than that, or seems due, takes the lock. Whatever the session's
-// entry in the wheel says, a touch only moves the end away from it.
+// readTouch reads the clock for a touch. If there are many such, the driver publishes a coarse one.
+func (s Session[K, V]) readTouch() moment {
+	t := &s.e.time
+	m := t.read()
+	if t.clock == nil && !s.e.manual && t.coarse.note(m.now) {
+		s.e.driver.kick()
+	}
+	return m
+}
+
+// touchCoarse touches the session without a look at the clock if it can: if it is plain that the session is
+// alive, and one compare-and-swap at most does it. Until is the coarse clock's tick.
+func (s Session[K, V]) touchCoarse(until, stamp int64) bool {
+	rec := s.e.record(s.slot())
+	if rec == nil {
+		return false
+	}
+	// This is the hot path: it says what cell.read and terms.dueTick say, without a copy.
+	state := rec.state.Load()
+	seen := int64(state & tickMask)
+	if state>>heldShift != s.gen()<<(genShift-heldShift) || state&warnedBit != 0 || seen > until {
+		return false
+	}
+	born, arm := rec.born.Load(), rec.arm.Load()
+	t := s.e.termsOf(born >> classShift & classMask)
+	idle := t.idle
+	if own := int64(arm >> idleShift); own != 0 {
+		idle = own
+	}
+	if until+1 >= seen+idle || until+1 >= int64(born&tickMask)+t.life {
+		return false
+	}
+	if state&runBit != 0 {
+		if stamp < seen || until >= int64(rec.run.Load()&tickMask)+t.pollCap {
+			return false
+		}
+	} else if stamp <= seen {
+		// Unless somebody has changed the rest of the cell between the readings.
+		return rec.state.Load() == state
+	}
+	return rec.state.CompareAndSwap(state, state&^(runBit|tickMask)|uint64(stamp))
+}
+
+// touch sets the session's stamp with one compare-and-swap. What needs more than that, or seems due, takes the
+// lock. Whatever the session's entry in the wheel says, a touch only moves the end away from it.
 func (s Session[K, V]) touch(m moment, stamp int64, now bool) bool {
 	rec := s.e.record(s.slot())
 	if rec == nil {
 		return false
 	}
 	for {
-		state := rec.state.Load()
-		if state>>phaseShift != s.gen()<<2 {
+		r := rec.read()
+		if r.state>>phaseShift != s.gen()<<2 {
 			return false
 		}
-		r := reading{state, rec.run.Load(), rec.born.Load(), rec.arm.Load()}
-		if state&(warnedBit|heldBit) != 0 || m.now >= s.e.terms(r).dueTick(r) {
+		if r.state&(warnedBit|heldBit) != 0 || m.now >= s.e.terms(r).dueTick(r) || stamp < r.seen && r.polled() && !now {
 			return s.touchLocked(m, stamp, now)
 		}
-		if stamp <= r.seen() && !r.polled() {
-			// Unless somebody changed the rest of the cell between the readings.
-			if rec.state.Load() == state {
+		if stamp <= r.seen && !r.polled() {
+			// Unless somebody has changed the rest of the cell between the readings.
+			if rec.state.Load() == r.state {
 				return true
 			}
 			continue
 		}
-		if stamp < r.seen() && !now {
-			return s.touchLocked(m, stamp, now)
-		}
-		touched := state&^(runBit|tickMask) | uint64(max(stamp, r.seen()))
-		if rec.state.CompareAndSwap(state, touched) {
+		if rec.state.CompareAndSwap(r.state, r.state&^(runBit|tickMask)|uint64(max(stamp, r.seen))) {
 			return true
 		}
 	}
@@ -156,12 +206,11 @@ func (s Session[K, V]) Alive() bool {
 	}
 	m := s.e.time.read()
 	for {
-		state := rec.state.Load()
-		if state>>phaseShift != s.gen()<<2 {
+		r := rec.read()
+		if r.state>>phaseShift != s.gen()<<2 {
 			return false
 		}
-		r := reading{state, rec.run.Load(), rec.born.Load(), rec.arm.Load()}
-		if state&warnedBit != 0 || m.now >= s.e.terms(r).dueTick(r) {
+		if r.state&warnedBit != 0 || m.now >= s.e.terms(r).dueTick(r) {
 			sh, rec, _ := s.lock(m)
 			if rec == nil {
 				return false
@@ -169,7 +218,7 @@ func (s Session[K, V]) Alive() bool {
 			sh.unlock()
 			return true
 		}
-		if rec.state.Load() == state {
+		if rec.state.Load() == r.state {
 			return true
 		}
 	}
@@ -214,7 +263,7 @@ func (s Session[K, V]) Info() (Info, bool) {
 	if rec == nil {
 		return Info{}, false
 	}
-	r := rec.read()
+	r := sh.read(rec, m)
 	limit, why := s.e.terms(r).end(r, m.stamp)
 	holds := 0
 	if r.held() {
@@ -228,7 +277,7 @@ func (s Session[K, V]) Info() (Info, bool) {
 		Polls:    r.polls(),
 		Holds:    holds,
 		Started:  d.at(r.started()),
-		Seen:     d.at(r.seen()),
+		Seen:     d.at(r.seen),
 		Deadline: d.at(limit),
 	}, true
 }
@@ -241,7 +290,7 @@ func (s Session[K, V]) Deadline() (time.Time, bool) {
 	if rec == nil {
 		return time.Time{}, false
 	}
-	r := rec.read()
+	r := sh.read(rec, m)
 	limit, _ := s.e.terms(r).end(r, m.stamp)
 	sh.unlock()
 	return s.e.time.dial().at(limit), limit < never

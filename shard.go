@@ -44,6 +44,13 @@ func (sh *shard[K, V]) init(e *Engine[K, V], id uint32) {
 	sh.next.Store(noTick)
 }
 
+// read reads a session under the lock.
+func (sh *shard[K, V]) read(rec *record[K], m moment) reading {
+	r := rec.read()
+	r.seen = sh.e.time.seen(r.stamp(), m)
+	return r
+}
+
 // unlock publishes the shard's next visit and wakes the driver if that is now earlier than the
 // driver knows.
 func (sh *shard[K, V]) unlock() {
@@ -121,7 +128,7 @@ func (sh *shard[K, V]) count(class uint64, n int) {
 // that is found due is marked, so that nothing revives it.
 func (sh *shard[K, V]) alive(rec *record[K], gen uint64, m moment) bool {
 	for {
-		r := rec.read()
+		r := sh.read(rec, m)
 		if r.state>>phaseShift != gen<<2 {
 			return false
 		}
@@ -156,13 +163,13 @@ func (sh *shard[K, V]) markDue(m moment) {
 // arm sees to it that the wheel visits a session in time: when it is due, or
 // before that when it is to be warned. Its present entry serves if it is no later.
 func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
-	r := rec.read()
+	r := sh.read(rec, m)
 	tick := m.now
 	if r.phase() == phaseLive {
 		t := sh.e.terms(r)
 		if r.warned() && m.now < t.warnTick(r) {
 			rec.change(warnedBit, 0, 0)
-			r = rec.read()
+			r = sh.read(rec, m)
 		}
 		if tick = t.visitTick(r); tick > lastTick {
 			return
@@ -203,7 +210,7 @@ func (sh *shard[K, V]) disarm(rec *record[K], idx uint32) {
 // end ends a live session at the caller's wish. It fails if the session turns out to have ended.
 func (sh *shard[K, V]) end(rec *record[K], idx uint32, gen uint64, why Reason, m moment, ends []ending[K, V]) (_ []ending[K, V], ok bool) {
 	for sh.alive(rec, gen, m) {
-		r := rec.read()
+		r := sh.read(rec, m)
 		limit, _ := sh.e.terms(r).end(r, m.stamp)
 		if ends, ok = sh.claim(rec, idx, r, limit, why, m, ends); ok {
 			return ends, true
@@ -215,7 +222,7 @@ func (sh *shard[K, V]) end(rec *record[K], idx uint32, gen uint64, why Reason, m
 // poll counts a poll of the session of that generation. A poll past the cap or one too many ends it.
 func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (ends []ending[K, V], ok bool) {
 	for sh.alive(rec, gen, m) {
-		r := rec.read()
+		r := sh.read(rec, m)
 		t := sh.e.terms(r)
 		limit, why := t.end(r, m.stamp)
 		switch {
@@ -277,7 +284,7 @@ func (sh *shard[K, V]) visit(rec *record[K], idx uint32, m moment, ends []ending
 		return ends // it is armed anew when its warning has been given
 	}
 	for {
-		r := rec.read()
+		r := sh.read(rec, m)
 		if r.phase() == phaseDue {
 			ends, _ = sh.endDue(rec, idx, r.gen(), m, ends)
 			return ends
@@ -325,7 +332,7 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64,
 	if e.hooked.Load() {
 		ends = append(ends, ending[K, V]{
 			key: rec.key, value: p.values[i], class: e.class(r), own: sh.hooks[idx], slot: slot, gen: r.gen(),
-			why: why, polls: r.polls(), started: r.started(), seen: r.seen(), limit: limit, ended: m.now,
+			why: why, polls: r.polls(), started: r.started(), seen: r.seen, limit: limit, ended: m.now,
 		})
 	}
 	if sh.hooks[idx] == nil {
@@ -353,7 +360,7 @@ func (sh *shard[K, V]) listDue(m moment, list []listed) []listed {
 			if !ok {
 				continue
 			}
-			r := rec.read()
+			r := sh.read(rec, m)
 			l := listed{slot: e.idx()<<sh.e.shardBits | sh.id, gen: r.gen(), order: sh.slab.startOrder(e.idx())}
 			if !sh.alive(rec, r.gen(), m) {
 				l.limit, _ = rec.read().verdict()
@@ -391,7 +398,7 @@ func (sh *shard[K, V]) list(m moment, list []listed) []listed {
 		case r.phase() > phaseDue:
 			continue
 		case sh.alive(rec, r.gen(), m):
-			l.limit, _ = sh.e.terms(r).end(rec.read(), m.stamp)
+			l.limit, _ = sh.e.terms(r).end(sh.read(rec, m), m.stamp)
 		default:
 			l.limit, _ = rec.read().verdict()
 		}
@@ -426,7 +433,7 @@ func (sh *shard[K, V]) warnListed(l listed, m moment) (ends []ending[K, V]) {
 	if rec == nil || !sh.alive(rec, l.gen, m) {
 		return nil
 	}
-	r := rec.read()
+	r := sh.read(rec, m)
 	ends = sh.warn(rec, idx, r, sh.e.terms(r), m, nil)
 	sh.arm(rec, idx, m)
 	return ends

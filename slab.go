@@ -29,6 +29,7 @@ const (
 	runBit     = 1 << 39
 	warnedBit  = 1 << 40
 	heldBit    = 1 << 41
+	heldShift  = 41
 	phaseShift = 42
 	phaseMask  = 3 << phaseShift
 	genShift   = 44
@@ -61,12 +62,19 @@ const (
 	inFar
 )
 
-// A reading is a copy of a cell.
-type reading struct{ state, run, born, arm uint64 }
+// A reading is a copy of a cell, and the time when the session was seen, which can be
+// later than the cell's stamp; see coarse.
+type reading struct {
+	state, run, born, arm uint64
+	seen                  int64
+}
 
-// read copies a cell under the lock of its shard.
+// read copies a cell. Without the lock of the shard, the copy is true if state is the
+// same afterwards.
 func (c *cell) read() reading {
-	return reading{c.state.Load(), c.run.Load(), c.born.Load(), c.arm.Load()}
+	r := reading{state: c.state.Load(), run: c.run.Load(), born: c.born.Load(), arm: c.arm.Load()}
+	r.seen = r.stamp()
+	return r
 }
 
 func (r reading) gen() uint64     { return r.state >> genShift }
@@ -74,7 +82,7 @@ func (r reading) phase() uint64   { return r.state & phaseMask }
 func (r reading) held() bool      { return r.state&heldBit != 0 }
 func (r reading) warned() bool    { return r.state&warnedBit != 0 }
 func (r reading) polled() bool    { return r.state&runBit != 0 }
-func (r reading) seen() int64     { return int64(r.state & tickMask) }
+func (r reading) stamp() int64    { return int64(r.state & tickMask) }
 func (r reading) runStart() int64 { return int64(r.run & tickMask) }
 func (r reading) started() int64  { return int64(r.born & tickMask) }
 func (r reading) class() uint64   { return r.born >> classShift & classMask }
@@ -121,7 +129,7 @@ func (c *cell) setRun(start int64, polls int) {
 // mark records the verdict on a live session that was read as r and is due. It fails if a touch has
 // come between.
 func (c *cell) mark(r reading, limit int64, why Reason) bool {
-	if !c.state.CompareAndSwap(r.state, r.state|phaseDue) {
+	if !c.state.CompareAndSwap(r.state, r.state&^tickMask|phaseDue|uint64(r.seen)) {
 		return false
 	}
 	c.setRun(limit, r.polls())

@@ -27,6 +27,7 @@ type timeline struct {
 	origin time.Time
 	tick   int64        // nanoseconds
 	latest atomic.Int64 // of a given clock: nanoseconds since origin
+	coarse coarse       // of the real clock, where there is a driver
 }
 
 func (t *timeline) init(c clock.Clock, tick time.Duration) {
@@ -67,9 +68,15 @@ type moment struct {
 	now   int64 // rounded down: what is due by it is due
 	stamp int64 // rounded up: what happened then happened no later
 	ns    int64 // since the origin
+	fuzz  int64 // the coarse clock's tick before the reading; see coarse
 }
 
-func (t *timeline) read() moment { return t.momentOf(t.elapsed()) }
+func (t *timeline) read() moment {
+	fuzz := t.coarse.fuzz()
+	m := t.momentOf(t.elapsed())
+	m.fuzz = fuzz
+	return m
+}
 
 func (t *timeline) momentOf(ns int64) moment {
 	now := ns / t.tick
@@ -77,7 +84,7 @@ func (t *timeline) momentOf(ns int64) moment {
 	if ns-now*t.tick > 0 {
 		stamp++
 	}
-	return moment{min(now, lastTick), min(stamp, lastTick), ns}
+	return moment{min(now, lastTick), min(stamp, lastTick), ns, noFuzz}
 }
 
 func (t *timeline) floor(ns int64) int64 { return min(ns/t.tick, lastTick) }
@@ -94,16 +101,10 @@ func (t *timeline) ticks(d time.Duration) int64 {
 	return n
 }
 
-// readAt is read with the caller's reading of the clock, and at the stamp of that. A caller's
-// reading more than a tick ahead of the clock counts as the clock's.
-func (t *timeline) readAt(at time.Time) (m moment, stamp int64) {
-	m = t.read()
-	ns := int64(at.Sub(t.origin))
-	if ns > m.ns+t.tick {
-		ns = m.ns
-	}
-	return m, t.momentOf(max(ns, 0)).stamp
-}
+// ns returns the nanoseconds from the origin to a time; zero for one before it.
+func (t *timeline) ns(at time.Time) int64 { return max(int64(at.Sub(t.origin)), 0) }
+
+func (t *timeline) ceil(ns int64) int64 { return t.momentOf(ns).stamp }
 
 // until returns how long it is from the clock reading ns to the start of tick.
 func (t *timeline) until(tick, ns int64) time.Duration {

@@ -20,7 +20,7 @@ func (sh *shard[K, V]) warn(rec *record[K], idx uint32, r reading, t *terms, m m
 	sh.warning[idx] = true
 	return append(ends, ending[K, V]{
 		key: rec.key, value: *sh.slab.value(idx), class: sh.e.class(r), slot: idx<<sh.e.shardBits | sh.id, gen: r.gen(),
-		warning: true, why: why, polls: r.polls(), started: r.started(), seen: r.seen(), limit: limit,
+		warning: true, why: why, polls: r.polls(), started: r.started(), seen: r.seen, limit: limit,
 	})
 }
 
