@@ -209,6 +209,7 @@ type listed struct {
 	slot    uint32
 	gen     uint64
 	warning bool
+	due     bool
 }
 
 func (l listed) compare(other listed) int {

@@ -110,6 +110,7 @@ type Engine[K comparable, V any] struct {
 	manual      bool
 	maxSessions int64
 	whenFull    FullPolicy
+	total       atomic.Int64  // sessions; kept with maxSessions only
 	starts      atomic.Uint64 // sessions started; kept in Manual mode only
 	advancing   atomic.Bool
 
@@ -171,12 +172,23 @@ func (e *Engine[K, V]) start(c *Class[K, V], key K, value V) (Session[K, V], err
 		}
 		sh.index.mu.Lock()
 		slot, taken := sh.index.find(high(hash), key)
+		if !taken && !e.reserve() {
+			sh.index.mu.Unlock()
+			sh.mu.Unlock()
+			if !e.makeRoom(m) {
+				return Session[K, V]{}, ErrFull
+			}
+			continue
+		}
 		if !taken {
 			s, ok := sh.add(c, high(hash), key, value, m)
 			sh.index.mu.Unlock()
 			sh.unlock()
 			if !ok {
-				return Session[K, V]{}, ErrFull
+				if e.maxSessions > 0 {
+					e.total.Add(-1)
+				}
+				return Session[K, V]{}, ErrFull // no slot is left
 			}
 			e.driver.start()
 			return s, nil

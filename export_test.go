@@ -187,7 +187,7 @@ func (w *wheel) check(visit func(entry)) (total int, err error) {
 			soon = min(soon, start)
 		}
 		if w.occupied[level] != [2]uint64{} {
-			slot, ok := w.firstSlot(level)
+			slot, ok := w.firstSlot(level, w.cur>>(levelShift*level))
 			if !ok || bits.OnesCount64(w.occupied[level][slot/64]>>(slot%64)&1) != 1 {
 				return 0, fmt.Errorf("first slot of level %d is %d, %v", level, slot, ok)
 			}

@@ -145,18 +145,20 @@ func (sh *shard[K, V]) alive(rec *record[K], gen uint64, m moment) bool {
 // markDue marks every session that is due, so that no change of a policy revives it. What is due is
 // found in the wheel's due slots, since no session is armed for later than its end.
 func (sh *shard[K, V]) markDue(m moment) {
-	for more := true; more; {
+	sh.mu.Lock()
+	sh.wheel.advance(m.now)
+	sh.mu.Unlock()
+	var buf [mostBatch]entry
+	for n := len(buf); n == len(buf); {
 		sh.mu.Lock()
-		sh.wheel.advance(m.now)
-		var buf [mostBatch]entry
-		n := sh.wheel.pop(buf[:])
+		n = sh.wheel.pop(buf[:])
 		for _, e := range buf[:n] {
 			if rec, ok := sh.consume(e); ok {
 				sh.alive(rec, rec.read().gen(), m)
+				sh.arm(rec, e.idx(), m)
 			}
 		}
 		sh.unlock()
-		more = n > 0
 	}
 }
 
@@ -328,6 +330,9 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64,
 	if why <= ReasonPollCap {
 		sh.late[lateness(m.ns-limit*e.time.tick)]++
 	}
+	if e.maxSessions > 0 {
+		e.total.Add(-1)
+	}
 	e.memory.add(rec.key, why, m.now)
 	if e.hooked.Load() {
 		ends = append(ends, ending[K, V]{
@@ -400,6 +405,7 @@ func (sh *shard[K, V]) list(m moment, list []listed) []listed {
 		case sh.alive(rec, r.gen(), m):
 			l.limit, _ = sh.e.terms(r).end(sh.read(rec, m), m.stamp)
 		default:
+			l.due = true
 			l.limit, _ = rec.read().verdict()
 		}
 		list = append(list, l)

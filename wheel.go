@@ -223,6 +223,81 @@ func (w *wheel) sift(buf []entry) int {
 	return n
 }
 
+// scan passes over the entries that are not due, slot after slot in the order of their starts, until visit says
+// that it wants no more. Visit is told the first and the last tick of the slot; an entry that it does not keep leaves
+// the wheel. It may place entries after the slot's last tick.
+func (w *wheel) scan(visit func(first, last int64, e entry) (keep, more bool)) {
+	if w.sifting != 0 {
+		w.due = append(w.due, w.sifting)
+		w.sifting, w.siftFrom = 0, noTick
+	}
+	defer w.seek()
+	for from := w.cur; ; {
+		first := int64(noTick)
+		for level := range wheelLevels {
+			first = min(first, w.startFrom(level, from))
+		}
+		if first == noTick {
+			break
+		}
+		for level := range wheelLevels {
+			if w.startFrom(level, from) == first && !w.scanSlot(level, first, visit) {
+				return
+			}
+		}
+		from = first + 1
+	}
+	if w.far == nil {
+		return
+	}
+	var gone []farEntry
+	w.far.Ascend(func(f farEntry) bool {
+		keep, more := visit(f.tick, f.tick, makeEntry(f.tick, f.idx))
+		if !keep {
+			gone = append(gone, f)
+		}
+		return more
+	})
+	for _, f := range gone {
+		w.dropFar(f.idx)
+	}
+}
+
+func (w *wheel) scanSlot(level int, first int64, visit func(first, last int64, e entry) (keep, more bool)) bool {
+	shift := uint(levelShift * level)
+	slot := int(first>>shift) & (wheelSlots - 1)
+	chain, kept := w.detach(level, slot), chunkRef(0)
+	var one [1]entry
+	more := true
+	for more && w.chunks.pop(&chain, one[:]) > 0 {
+		var keep bool
+		if keep, more = visit(first, first+1<<shift-1, one[0]); keep {
+			kept = w.chunks.push(kept, one[0])
+		} else {
+			w.count--
+		}
+	}
+	for w.chunks.pop(&kept, one[:]) > 0 {
+		chain = w.chunks.push(chain, one[0])
+	}
+	if chain != 0 {
+		w.slots[level][slot] = chain
+		w.occupied[level][slot/64] |= 1 << (slot % 64)
+	}
+	return more
+}
+
+// startFrom returns the start of a level's earliest occupied slot that starts at from or later, or noTick.
+func (w *wheel) startFrom(level int, from int64) int64 {
+	shift := uint(levelShift * level)
+	if slot, ok := w.firstSlot(level, (from+1<<shift-1)>>shift); ok {
+		if start := w.start(level, slot); start >= from {
+			return start
+		}
+	}
+	return noTick
+}
+
 // clear drops all entries.
 func (w *wheel) clear() {
 	if w.count == 0 {
@@ -289,19 +364,19 @@ func (w *wheel) earliest() (level, slot int) {
 func (w *wheel) seek() {
 	w.soon = noTick
 	for level := range wheelLevels {
-		if slot, ok := w.firstSlot(level); ok {
+		if slot, ok := w.firstSlot(level, w.cur>>(levelShift*level)); ok {
 			w.soon = min(w.soon, w.start(level, slot))
 		}
 	}
 }
 
-// firstSlot returns the first occupied slot of a level from cur on.
-func (w *wheel) firstSlot(level int) (int, bool) {
+// firstSlot returns the first occupied slot of a level, going round from a slot number on.
+func (w *wheel) firstSlot(level int, number int64) (int, bool) {
 	lo, hi := w.occupied[level][0], w.occupied[level][1]
 	if lo|hi == 0 {
 		return 0, false
 	}
-	from := uint(w.cur>>(levelShift*level)) & (wheelSlots - 1)
+	from := uint(number) & (wheelSlots - 1)
 	if from >= 64 {
 		lo, hi = hi, lo
 	}
