@@ -129,6 +129,39 @@ func TestLifetime(t *testing.T) {
 	})
 }
 
+// TestTimeLine is the worked example of docs/semantics.md.
+func TestTimeLine(t *testing.T) {
+	e := newEngine(t, lapse.Policy{Name: "example", Idle: 60 * sec, PollCap: 120 * sec, Lifetime: 300 * sec})
+	s := e.start("a")
+	peek := func() bool {
+		_, ok := e.Get("a")
+		return ok
+	}
+	for _, row := range []struct {
+		at       time.Duration
+		call     func() bool
+		deadline time.Duration
+		why      lapse.Reason
+	}{
+		{0, peek, 60 * sec, lapse.ReasonIdle},
+		{40 * sec, s.Touch, 100 * sec, lapse.ReasonIdle},
+		{80 * sec, s.Poll, 140 * sec, lapse.ReasonIdle},
+		{130 * sec, s.Poll, 190 * sec, lapse.ReasonIdle},
+		{170 * sec, s.Poll, 200 * sec, lapse.ReasonPollCap},
+		{190 * sec, peek, 200 * sec, lapse.ReasonPollCap},
+		{195 * sec, s.Touch, 255 * sec, lapse.ReasonIdle},
+		{250 * sec, s.Touch, 300 * sec, lapse.ReasonLifetime},
+	} {
+		e.advance(row.at - since(e.mock.Now()))
+		wantOK(t, "the call of the row", row.call(), true)
+		if i := infoOf(t, s); i.Reason != row.why || !i.Deadline.Equal(at(row.deadline)) {
+			t.Fatalf("at %v: the end is %v at %v; want %v at %v", row.at, i.Reason, since(i.Deadline), row.why, row.deadline)
+		}
+	}
+	e.advance(50 * sec)
+	e.wantEnds(expiry{"a", lapse.ReasonLifetime, 300 * sec})
+}
+
 // A wallClock is a clock with a monotonic reading, as time.Now has it, whose
 // wall clock can be set.
 type wallClock struct {

@@ -1,0 +1,138 @@
+package lapse_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lapse-go/lapse"
+)
+
+func TestWarningRules(t *testing.T) {
+	idle := lapse.Policy{Name: "warned", Idle: 900 * sec, Warn: 60 * sec}
+	warnings := func(e *manualEngine) *[]testEvent {
+		var seen []testEvent
+		e.NotifyBeforeExpire(func(ev testEvent) { seen = append(seen, ev) })
+		return &seen
+	}
+	t.Run("case=152", func(t *testing.T) {
+		e := newEngine(t, idle)
+		seen := warnings(e)
+		s := e.start("a")
+		var c hookCalls
+		s.NotifyBeforeExpire(c.note("own"))
+		e.advance(840*sec - tick)
+		wantCount(t, "warnings before 840", len(*seen), 0)
+		e.advance(tick)
+		wantCount(t, "warnings at 840", len(*seen), 1)
+		c.want(t, "own")
+		ev := (*seen)[0]
+		if ev.Key != "a" || ev.Reason != lapse.ReasonIdle || !ev.Deadline.Equal(at(900*sec)) || !ev.Ended.IsZero() {
+			t.Fatalf("%q is warned of %v at %v; ended %v", ev.Key, ev.Reason, since(ev.Deadline), ev.Ended)
+		}
+		e.advance(30 * sec)
+		e.advance(30*sec - tick)
+		e.wantAlive("a")
+		e.advance(tick)
+		e.wantEnds(expiry{"a", lapse.ReasonIdle, 900 * sec})
+		wantCount(t, "warnings in all", len(*seen), 1)
+		c.want(t, "own")
+	})
+	t.Run("case=153", func(t *testing.T) {
+		e := newEngine(t, idle)
+		seen := warnings(e)
+		s := e.start("a")
+		e.advance(840 * sec)
+		e.advance(10 * sec)
+		s.Touch()
+		e.advance(840*sec - tick)
+		wantCount(t, "warnings before 1690", len(*seen), 1)
+		e.advance(tick)
+		wantCount(t, "warnings at 1690", len(*seen), 2)
+		e.advance(60*sec - tick)
+		e.wantAlive("a")
+		e.advance(tick)
+		e.wantEnds(expiry{"a", lapse.ReasonIdle, 1750 * sec})
+		wantCount(t, "warnings in all", len(*seen), 2)
+	})
+	t.Run("case=154", func(t *testing.T) {
+		t.Parallel()
+		e := newEngine(t, lapse.Policy{Name: "life", Idle: 200 * sec, Lifetime: 1000 * sec, Warn: 60 * sec})
+		seen := warnings(e)
+		s := e.start("a")
+		for now := range 1000 {
+			s.Touch()
+			want := 0
+			if now >= 940 {
+				want = 1
+			}
+			wantCount(t, fmt.Sprintf("warnings at %d", now), len(*seen), want)
+			e.advance(1 * sec)
+		}
+		e.wantEnds(expiry{"a", lapse.ReasonLifetime, 1000 * sec})
+		wantCount(t, "warnings in all", len(*seen), 1)
+		if ev := (*seen)[0]; ev.Reason != lapse.ReasonLifetime || !ev.Deadline.Equal(at(1000*sec)) {
+			t.Fatalf("warned of %v at %v", ev.Reason, since(ev.Deadline))
+		}
+	})
+	t.Run("case=161", func(t *testing.T) {
+		e := newEngine(t, idle)
+		var c hookCalls
+		for _, key := range []string{"a", "b"} {
+			s := e.start(key)
+			s.NotifyBeforeExpire(c.note("warned " + key))
+			s.NotifyOnExpire(c.note("ended " + key))
+		}
+		e.advance(850 * sec)
+		e.Touch("b")
+		e.advance(860 * sec)
+		e.advance(1000 * sec)
+		// The first jump ends in the window of both, the second in that of b.
+		c.want(t, "warned a", "warned b", "ended a", "warned b", "ended b")
+
+		c = nil
+		s := e.start("c") // whose window one jump leaves behind
+		s.NotifyBeforeExpire(c.note("warned c"))
+		s.NotifyOnExpire(c.note("ended c"))
+		e.advance(1000 * sec)
+		c.want(t, "ended c")
+	})
+}
+
+func TestWarningOrder(t *testing.T) { inBubble(t, "case=161", testWarningOrder) }
+
+// testWarningOrder has warnings that last beyond the end that they announce, and
+// ends by call while the warning waits in the queue.
+func testWarningOrder(t *testing.T) {
+	e := newDriven(t, lapse.Options{
+		HookWorkers: 4, Default: lapse.Policy{Name: "warned", Idle: 10 * sec, Warn: 2 * sec},
+	})
+	var mu sync.Mutex
+	notes := map[string][]string{}
+	note := func(ev testEvent, what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		notes[ev.Key] = append(notes[ev.Key], what)
+	}
+	e.NotifyBeforeExpire(func(ev testEvent) {
+		note(ev, "warned")
+		time.Sleep(5 * sec)
+	})
+	e.NotifyOnExpire(func(ev testEvent) { note(ev, "ended") })
+	var sessions []testSession
+	for i := range 40 {
+		sessions = append(sessions, e.start(fmt.Sprint(i)))
+	}
+	settle(8*sec + tick) // four warnings run now, the others wait
+	for _, s := range sessions[30:] {
+		s.Expire()
+	}
+	settle(1000 * sec)
+	for i := range sessions {
+		got := notes[fmt.Sprint(i)]
+		if len(got) == 0 || got[len(got)-1] != "ended" || len(got) > 2 || len(got) == 2 && got[0] != "warned" {
+			t.Errorf("session %d: %v", i, got)
+		}
+	}
+}
