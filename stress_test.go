@@ -63,7 +63,9 @@ func TestStress(t *testing.T) {
 						}
 					})
 					for g := range goroutines {
-						wg.Go(func() { h.play(t, e, long, &step, key, rand.New(rand.NewPCG(uint64(round), uint64(n*goroutines+g))), calls) })
+						wg.Go(func() {
+							h.play(t, e, long, &step, key, rand.New(rand.NewPCG(uint64(round), uint64(n*goroutines+g))), calls)
+						})
 					}
 				}
 				wg.Wait()

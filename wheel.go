@@ -232,13 +232,26 @@ func (w *wheel) scan(visit func(first, last int64, e entry) (keep, more bool)) {
 		w.sifting, w.siftFrom = 0, noTick
 	}
 	defer w.seek()
-	for from := w.cur; ; {
+	from, far := w.cur, farEntry{}
+	for {
 		first := int64(noTick)
 		for level := range wheelLevels {
 			first = min(first, w.startFrom(level, from))
 		}
+		// Far entries come between: the wheel may have come nearer to them since.
+		if next, ok := w.farFrom(far); ok && next.tick <= first {
+			keep, more := visit(next.tick, next.tick, makeEntry(next.tick, next.idx))
+			if !keep {
+				w.dropFar(next.idx)
+			}
+			if !more {
+				return
+			}
+			far = farEntry{next.tick, next.idx + 1}
+			continue
+		}
 		if first == noTick {
-			break
+			return
 		}
 		for level := range wheelLevels {
 			if w.startFrom(level, from) == first && !w.scanSlot(level, first, visit) {
@@ -247,20 +260,17 @@ func (w *wheel) scan(visit func(first, last int64, e entry) (keep, more bool)) {
 		}
 		from = first + 1
 	}
-	if w.far == nil {
-		return
+}
+
+// farFrom returns the first far entry that is not before f.
+func (w *wheel) farFrom(f farEntry) (next farEntry, ok bool) {
+	if w.far != nil {
+		w.far.AscendGreaterOrEqual(f, func(e farEntry) bool {
+			next, ok = e, true
+			return false
+		})
 	}
-	var gone []farEntry
-	w.far.Ascend(func(f farEntry) bool {
-		keep, more := visit(f.tick, f.tick, makeEntry(f.tick, f.idx))
-		if !keep {
-			gone = append(gone, f)
-		}
-		return more
-	})
-	for _, f := range gone {
-		w.dropFar(f.idx)
-	}
+	return next, ok
 }
 
 func (w *wheel) scanSlot(level int, first int64, visit func(first, last int64, e entry) (keep, more bool)) bool {
