@@ -26,6 +26,24 @@ func (c *hookCalls) want(t *testing.T, names ...string) {
 	}
 }
 
+// A kind of hook has one way to register it.
+type hookKind struct {
+	of       string
+	register func(*manualEngine, testSession, func(testEvent)) (stop func() bool)
+}
+
+// hookKinds are in the order in which hooks of the kinds run.
+var hookKinds = []hookKind{
+	{"session", func(_ *manualEngine, s testSession, f func(testEvent)) func() bool {
+		stop, _ := s.NotifyOnExpire(f)
+		return stop
+	}},
+	{"class", func(e *manualEngine, _ testSession, f func(testEvent)) func() bool {
+		return e.class(lapse.DefaultSession).NotifyOnExpire(f)
+	}},
+	{"engine", func(e *manualEngine, _ testSession, f func(testEvent)) func() bool { return e.NotifyOnExpire(f) }},
+}
+
 // ways are the two ways to an end that a test can choose: a call, and the clock.
 var ways = []struct {
 	name string
@@ -64,11 +82,18 @@ func TestTwistedHooks(t *testing.T) {
 			s := e.start("a")
 			var c hookCalls
 			f := c.note("f")
-			for _, hook := range []func(testEvent){c.note("a"), c.note("b"), c.note("a2"), f, f} {
-				s.NotifyOnExpire(hook)
+			for _, kind := range slices.Backward(hookKinds) {
+				kind.register(e, s, c.note(kind.of))
+				for _, hook := range []func(testEvent){c.note("a"), c.note("b"), c.note("a2"), f, f} {
+					kind.register(e, s, hook)
+				}
 			}
 			way.end(e, s)
-			c.want(t, "a", "b", "a2", "f", "f")
+			c.want(t,
+				"session", "a", "b", "a2", "f", "f",
+				"class", "a", "b", "a2", "f", "f",
+				"engine", "a", "b", "a2", "f", "f",
+			)
 		}
 	})
 	t.Run("case=13", func(t *testing.T) {
@@ -358,6 +383,13 @@ func TestHookRules(t *testing.T) {
 		c.want(t, "a", "b")
 		e.wantEnds()
 		wantOK(t, "Alive", s.Alive(), false)
+
+		e = newEngine(t)
+		s = e.start("a")
+		e.NotifyOnExpire(func(testEvent) { e.Close() })
+		e.NotifyOnExpire(c.note("after Close"))
+		s.Expire()
+		c.want(t, "a", "b")
 	})
 	t.Run("case=156", testStop)
 	t.Run("case=157", func(t *testing.T) {
@@ -411,35 +443,25 @@ func TestHookRules(t *testing.T) {
 
 // testStop stops hooks of a session, of its class and of the engine.
 func testStop(t *testing.T) {
-	kinds := map[string]func(*manualEngine, testSession, func(testEvent)) func() bool{
-		"session": func(_ *manualEngine, s testSession, f func(testEvent)) func() bool {
-			stop, _ := s.NotifyOnExpire(f)
-			return stop
-		},
-		"class": func(e *manualEngine, _ testSession, f func(testEvent)) func() bool {
-			return e.class(lapse.DefaultSession).NotifyOnExpire(f)
-		},
-		"engine": func(e *manualEngine, _ testSession, f func(testEvent)) func() bool { return e.NotifyOnExpire(f) },
-	}
-	for of, register := range kinds {
+	for _, kind := range hookKinds {
 		for _, way := range ways {
 			var c hookCalls
 			e := newEngine(t)
 			s := e.start("a")
-			stop := register(e, s, c.note("stopped before"))
-			wantOK(t, "stop before the end, hook of the "+of, stop(), true)
-			wantOK(t, "stop once more, hook of the "+of, stop(), false)
+			stop := kind.register(e, s, c.note("stopped before"))
+			wantOK(t, "stop before the end, hook of the "+kind.of, stop(), true)
+			wantOK(t, "stop once more, hook of the "+kind.of, stop(), false)
 
 			var later func() bool
-			s.NotifyOnExpire(func(ev testEvent) {
+			kind.register(e, s, func(ev testEvent) {
 				c.note("first")(ev)
-				wantOK(t, "stop by an earlier hook, hook of the "+of, later(), true)
+				wantOK(t, "stop by an earlier hook, hook of the "+kind.of, later(), true)
 			})
-			later = register(e, s, c.note("stopped by the first"))
-			register(e, s, c.note("last"))
+			later = kind.register(e, s, c.note("stopped by the first"))
+			kind.register(e, s, c.note("last"))
 			way.end(e, s)
 			c.want(t, "first", "last")
-			wantOK(t, "stop after the end, hook of the "+of, later(), false)
+			wantOK(t, "stop after the end, hook of the "+kind.of, later(), false)
 		}
 	}
 	e := newEngine(t)

@@ -108,6 +108,8 @@ func TestLifetime(t *testing.T) {
 		e.pass(100 * sec)
 		s.TouchAt(at(150 * sec))
 		e.wantDeadline(s, 1050*sec)
+		s.TouchAt(at(time.Hour)) // nor does a clock that is ahead gain anything
+		e.wantDeadline(s, 1100*sec)
 	})
 	t.Run("case=173", func(t *testing.T) {
 		e := newEngineOf(t, lapse.Options{Tick: ms, Default: lapse.Policy{Name: "scs", Idle: 200 * ms, Lifetime: 1 * sec}})

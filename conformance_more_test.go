@@ -176,9 +176,12 @@ func TestHoldRules(t *testing.T) {
 		s.Hold()
 		e.advance(10 * sec)
 		s.Hold()
-		wantCount(t, "holds", infoOf(t, s).Holds, 2)
-		e.advance(1000 * sec)
+		s.Hold()
+		wantCount(t, "holds", infoOf(t, s).Holds, 3)
+		e.advance(500 * sec)
 		wantOK(t, "the first Release", s.Release(), true)
+		e.advance(500 * sec)
+		wantOK(t, "the second Release", s.Release(), true)
 		e.advance(1000 * sec)
 		e.wantAlive("a")
 		wantOK(t, "the last Release", s.Release(), true)
@@ -187,6 +190,18 @@ func TestHoldRules(t *testing.T) {
 		e.wantAlive("a")
 		e.advance(tick)
 		e.wantEnds(expiry{"a", lapse.ReasonIdle, 2910 * sec})
+
+		// Holds end with their session: the next one of that key has none.
+		s = e.start("b")
+		s.Hold()
+		s.Hold()
+		s.Expire()
+		s = e.start("b")
+		wantCount(t, "holds", infoOf(t, s).Holds, 0)
+		s.Hold()
+		wantCount(t, "holds", infoOf(t, s).Holds, 1)
+		s.Release()
+		wantCount(t, "holds", infoOf(t, s).Holds, 0)
 	})
 }
 
@@ -204,6 +219,20 @@ func TestChangeRules(t *testing.T) {
 		if d := e.events[0].Deadline; !d.Equal(at(10 * sec)) {
 			t.Fatalf("the event's Deadline is %v", since(d))
 		}
+
+		s = e.start("b")
+		s.SetIdle(20 * sec)
+		wantOK(t, "SetIdle to the class's", s.SetIdle(0), true)
+		e.wantDeadline(s, 30*sec)
+		s.SetIdle(20 * sec)
+		wantOK(t, "SetClass", s.SetClass(e.class(lapse.ShortSession)), true)
+		e.wantDeadline(s, 80*sec)
+
+		// What was due under the old policy stays ended under a longer one.
+		e.start("c")
+		e.pass(10 * sec)
+		wantErr(t, "SetPolicy", e.class(shorter).SetPolicy(lapse.DefaultSession), nil)
+		e.wantGone("c")
 	})
 	t.Run("case=91", func(t *testing.T) {
 		e := newEngine(t)
@@ -242,7 +271,9 @@ func TestCapacityRules(t *testing.T) {
 		e.start("c") // in the place of the one that is due
 		e.wantEnds(expiry{"short", lapse.ReasonIdle, 60 * sec})
 
-		e = newEngineOf(t, lapse.Options{MaxSessions: 2, WhenFull: lapse.Evict})
+		e = newEngineOf(t, lapse.Options{
+			MaxSessions: 2, WhenFull: lapse.Evict, Default: lapse.Policy{Name: "long", Idle: 900 * sec, Lifetime: 3600 * sec},
+		})
 		a := e.start("a")
 		b := e.start("b", lapse.ShortSession)
 		got, err := e.Start("a", 0)

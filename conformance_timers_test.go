@@ -100,6 +100,24 @@ func TestTimerRules(t *testing.T) {
 		e.Advance()
 		e.Advance()
 		e.wantEnds(expiry{"a", lapse.ReasonIdle, 900 * sec}, expiry{"b", lapse.ReasonIdle, 900 * sec})
+
+		// Whoever wants the key of such a session carries out its end.
+		e = newEngine(t)
+		c, d := e.start("c"), e.start("d")
+		e.pass(450 * sec)
+		last := e.start("last")
+		e.pass(450 * sec)
+		e.wantGone("c")
+		if s := e.start("c"); s == c {
+			t.Error("Start gives the session that has ended")
+		}
+		e.wantEnds(expiry{"c", lapse.ReasonIdle, 900 * sec})
+		wantOK(t, "Expire", d.Expire(), false)
+		wantErr(t, "Rename", e.Rename("last", "d"), nil)
+		e.wantEnds(expiry{"c", lapse.ReasonIdle, 900 * sec}, expiry{"d", lapse.ReasonIdle, 900 * sec})
+		wantOK(t, "Alive", last.Alive(), true)
+		e.Advance()
+		wantCount(t, "events", len(e.events), 2)
 	})
 	t.Run("case=96", testRename)
 }

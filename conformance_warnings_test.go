@@ -97,6 +97,20 @@ func TestWarningRules(t *testing.T) {
 		s.NotifyOnExpire(c.note("ended c"))
 		e.advance(1000 * sec)
 		c.want(t, "ended c")
+
+		c = nil
+		s = e.start("d") // held when the warning is due
+		s.NotifyBeforeExpire(c.note("warned d"))
+		s.NotifyOnExpire(c.note("ended d"))
+		s.Hold()
+		e.advance(850 * sec)
+		e.advance(850 * sec)
+		c.want(t)
+		s.Release()
+		e.advance(840 * sec)
+		c.want(t, "warned d")
+		e.advance(60 * sec)
+		c.want(t, "warned d", "ended d")
 	})
 }
 

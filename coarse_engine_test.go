@@ -1,0 +1,151 @@
+package lapse
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// touchUntil touches s until the time is over or it has ended, and notes when the last touch that succeeded began.
+func touchUntil(s Session[int, *atomic.Int64], last *atomic.Int64, origin, end time.Time) {
+	for {
+		now := time.Now()
+		if now.After(end) || !s.Touch() {
+			return
+		}
+		for {
+			old := last.Load()
+			if int64(now.Sub(origin)) <= old || last.CompareAndSwap(old, int64(now.Sub(origin))) {
+				break
+			}
+		}
+	}
+}
+
+// TestTouchWhileTheDriverStalls blocks the driver for ten ticks and more while sessions are touched by its
+// coarse clock, which stands still then. None of them may end early.
+func TestTouchWhileTheDriverStalls(t *testing.T) {
+	const idle = 60 * time.Millisecond
+	e, err := New[int, *atomic.Int64](Options{Default: Policy{Name: "touched", Idle: idle}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	origin := time.Now()
+	var ended sync.WaitGroup
+	e.NotifyOnExpire(func(ev Event[int, *atomic.Int64]) {
+		defer ended.Done()
+		if quiet := time.Since(origin) - time.Duration(ev.Value.Load()); quiet < idle {
+			t.Errorf("a session ended %v after its last touch, its Idle is %v", quiet, idle)
+		}
+	})
+	for range 5 {
+		var sessions []Session[int, *atomic.Int64]
+		for key := range 20 {
+			ended.Add(1)
+			s, err := e.Start(key, new(atomic.Int64))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sessions = append(sessions, s)
+		}
+		held, _ := e.locate(sessions[0].slot()) // where the driver will be made to wait
+		end := time.Now().Add(200 * time.Millisecond)
+		var touching sync.WaitGroup
+		for _, s := range sessions {
+			last, _ := s.Value()
+			if sh, _ := e.locate(s.slot()); sh == held {
+				continue // it would wait with the driver
+			}
+			touching.Go(func() { touchUntil(s, last, origin, end) })
+		}
+		for e.time.coarse.until.Load() <= 0 {
+			runtime.Gosched() // the touches are many enough that it opens
+		}
+		held.mu.Lock()
+		held.next.Store(0)
+		e.driver.kick()
+		time.Sleep(12 * defaultTick)
+		held.unlock()
+		touching.Wait()
+		ended.Wait()
+	}
+	if e.time.coarse.stalls.Load() == nil {
+		t.Error("no stall was recorded")
+	}
+}
+
+// TestTouchedSessionsWhileAllCoresAreBusy has many sessions touched by the coarse clock while other goroutines keep all
+// processors busy, so that the driver comes late. None of them may end early, and all end.
+func TestTouchedSessionsWhileAllCoresAreBusy(t *testing.T) {
+	n := 100000
+	if testing.Short() {
+		n = 10000
+	}
+	const idle = 400 * time.Millisecond
+	e, err := New[int, *atomic.Int64](Options{Default: Policy{Name: "touched", Idle: idle}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	origin := time.Now()
+	var early atomic.Int64
+	var ended sync.WaitGroup
+	ended.Add(n)
+	e.NotifyOnExpire(func(ev Event[int, *atomic.Int64]) {
+		if quiet := time.Since(origin) - time.Duration(ev.Value.Load()); quiet < idle {
+			early.Add(1)
+		}
+		ended.Done()
+	})
+	sessions := make([]Session[int, *atomic.Int64], n)
+	last := make([]atomic.Int64, n)
+	for i := range sessions {
+		last[i].Store(int64(time.Since(origin)))
+		if sessions[i], err = e.Start(i, &last[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	for range 2 * runtime.GOMAXPROCS(0) {
+		busy.Go(func() {
+			for sum := 0; ; sum++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	var touching sync.WaitGroup
+	coarse := atomic.Int64{}
+	for g := range 2 {
+		touching.Go(func() {
+			for end := time.Now().Add(time.Second); time.Now().Before(end); {
+				for i := g; i < n; i += 2 * (1 + i%3) {
+					now := int64(time.Since(origin))
+					if e.time.coarse.until.Load() > 0 {
+						coarse.Add(1)
+					}
+					if sessions[i].Touch() {
+						last[i].Store(now)
+					}
+				}
+			}
+		})
+	}
+	touching.Wait()
+	close(stop)
+	busy.Wait()
+	ended.Wait()
+	if early.Load() > 0 {
+		t.Errorf("%d of %d sessions ended early", early.Load(), n)
+	}
+	if coarse.Load() == 0 {
+		t.Error("no touch used the coarse clock")
+	}
+}
