@@ -91,9 +91,7 @@ func (c *Class[K, V]) SetPolicy(p Policy) error {
 	table[c.id] = next
 	c.e.table.Store(&table)
 	c.e.mu.Unlock()
-	if !old.within(next) {
-		c.e.rearm(c)
-	}
+	c.e.rearm(c, old.within(next))
 	return nil
 }
 
@@ -119,26 +117,30 @@ func (e *Engine[K, V]) markDue() {
 	}
 }
 
-// rearm arms all sessions of a class for their new ends, a page at a time.
-func (e *Engine[K, V]) rearm(c *Class[K, V]) {
+// rearm arms the sessions of a class for their new ends, a page at a time; or only those that have been warned, which the
+// bits of a page tell.
+func (e *Engine[K, V]) rearm(c *Class[K, V], warned bool) {
 	for i := range e.shards {
 		sh := &e.shards[i]
-		for idx := uint32(0); ; {
+		for n := 0; ; n++ {
 			m := e.time.read()
 			sh.mu.Lock()
-			rec := sh.slab.record(idx)
-			for ; rec != nil; rec = sh.slab.record(idx) {
-				if r := rec.read(); r.phase() == phaseLive && r.class() == c.id {
-					sh.arm(rec, idx, m)
+			pages := sh.slab.pages.Load()
+			if pages == nil || n == len(*pages) {
+				sh.unlock()
+				break
+			}
+			p := &(*pages)[n]
+			for i := range uint32(pageSize) {
+				if warned && p.warned[i/64]>>(i%64)&1 == 0 {
+					continue
 				}
-				if idx++; idx%pageSize == 0 {
-					break
+				rec := &p.records[i]
+				if r := rec.read(); r.phase() == phaseLive && r.class() == c.id {
+					sh.arm(rec, uint32(n)<<pageShift|i, m)
 				}
 			}
 			sh.unlock()
-			if rec == nil {
-				break
-			}
 			runtime.Gosched()
 		}
 	}

@@ -202,7 +202,7 @@ func (d *driver[K, V]) arm(sleep time.Duration) {
 	}
 }
 
-// A listed session waits to be ended in order of limit and start.
+// A listed session waits to be ended, or to be warned after those, in order of limit and start.
 type listed struct {
 	limit   int64
 	order   uint64
@@ -213,6 +213,12 @@ type listed struct {
 }
 
 func (l listed) compare(other listed) int {
+	if l.warning != other.warning {
+		if l.warning {
+			return 1
+		}
+		return -1
+	}
 	return cmp.Or(cmp.Compare(l.limit, other.limit), cmp.Compare(l.order, other.order))
 }
 

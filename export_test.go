@@ -72,6 +72,15 @@ func (sh *shard[K, V]) check(inIndex map[uint32]int) error {
 	if next := sh.next.Load(); next != w.next() {
 		return fmt.Errorf("next is %d, the wheel's is %d", next, w.next())
 	}
+	// What has been cut off is visited next, whatever tick it is armed for.
+	cut := make(map[uint32]bool)
+	for _, c := range w.due[w.drained:] {
+		for ; c != 0; c = w.chunks.at(c).rest {
+			for _, e := range w.chunks.at(c).entries[:w.chunks.at(c).n] {
+				cut[e.idx()] = true
+			}
+		}
+	}
 	live, armed, counts := 0, 0, make(map[uint64]int)
 	free := make(map[uint32]bool)
 	for idx := sh.slab.free; idx != 0; idx = uint32(sh.slab.record(idx - 1).run.Load()) {
@@ -123,6 +132,9 @@ func (sh *shard[K, V]) check(inIndex map[uint32]int) error {
 				return fmt.Errorf("slot %d is armed for %d and has no such entry", idx, r.armed())
 			}
 		}
+		if p, i := sh.slab.at(idx); r.phase() == phaseLive && p.warned[i/64]>>(i%64)&1 != 0 != r.warned() {
+			return fmt.Errorf("slot %d: its warned bit differs from its page's", idx)
+		}
 		if r.phase() != phaseLive || sh.warning[idx] {
 			continue
 		}
@@ -133,11 +145,11 @@ func (sh *shard[K, V]) check(inIndex map[uint32]int) error {
 				return fmt.Errorf("slot %d is not armed, visit at %d", idx, visit)
 			}
 		case inWheel:
-			if at > visit && at > w.cur {
+			if at > max(visit, w.cur) && !cut[idx] {
 				return fmt.Errorf("slot %d is armed for %d, after its visit at %d", idx, at, visit)
 			}
 		case inFar:
-			if at := w.farTick(idx); at > visit {
+			if at := w.farTick(idx); at > max(visit, w.cur) {
 				return fmt.Errorf("slot %d is armed far for %d, after its visit at %d", idx, at, visit)
 			}
 		}

@@ -147,6 +147,7 @@ func (t *terms) pastCap(r reading, stamp int64) bool {
 // warnLimit returns the limit that a warning is about and its kind: the
 // session's limit, but for Idle where the session has an own one that is not above Warn.
 func (t *terms) warnLimit(r reading) (limit int64, why Reason) {
+	r.state &^= heldBit
 	if own := r.ownIdle(); own != 0 && own <= t.warn {
 		without := *t
 		without.idle = never
@@ -156,26 +157,31 @@ func (t *terms) warnLimit(r reading) (limit int64, why Reason) {
 	return t.end(r, 0)
 }
 
-// warnTick returns the tick from which on a session is to be warned.
+// warnTick returns the tick from which on a session is near its end.
 func (t *terms) warnTick(r reading) int64 {
-	if t.warn == 0 || r.held() {
+	if t.warn == 0 {
 		return never
 	}
 	limit, _ := t.warnLimit(r)
 	return limit - t.warn
 }
 
+// toWarn reports whether a session that is not due is to be warned.
+func (t *terms) toWarn(r reading, now int64) bool {
+	return !r.warned() && !r.held() && now >= t.warnTick(r)
+}
+
 // visitTick returns the tick at which the wheel has something to do for a session.
 func (t *terms) visitTick(r reading) int64 {
 	tick := t.dueTick(r)
-	if !r.warned() {
+	if !r.warned() && !r.held() {
 		tick = min(tick, t.warnTick(r))
 	}
 	return tick
 }
 
-// within reports whether a session that has its end under t has it no earlier under next,
-// whatever its state: then no entry in a wheel has to change.
+// within reports whether a session that has its end under t has it no earlier under next, whatever its
+// state. Then the wheels need no change but for sessions that have been warned.
 func (t *terms) within(next terms) bool {
 	return t.idle <= next.idle && t.life <= next.life && t.pollCap <= next.pollCap && next.warn <= t.warn
 }

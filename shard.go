@@ -162,8 +162,7 @@ func (sh *shard[K, V]) markDue(m moment) {
 	}
 }
 
-// arm sees to it that the wheel visits a session in time: when it is due, or
-// before that when it is to be warned. Its present entry serves if it is no later.
+// arm sees to it that the wheel visits a session in time: when it is due, or before that when it is to be warned.
 func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
 	r := sh.read(rec, m)
 	tick := m.now
@@ -171,13 +170,22 @@ func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
 		t := sh.e.terms(r)
 		if r.warned() && m.now < t.warnTick(r) {
 			rec.change(warnedBit, 0, 0)
+			sh.slab.noteWarned(idx, false)
 			r = sh.read(rec, m)
 		}
-		if tick = t.visitTick(r); tick > lastTick {
-			return
-		}
+		tick = t.visitTick(r)
 	}
-	switch r.place() {
+	sh.armFor(rec, idx, tick)
+}
+
+// armFor arms a session for a tick, or leaves it if its entry lies no later. At the end of time nothing ends.
+func (sh *shard[K, V]) armFor(rec *record[K], idx uint32, tick int64) {
+	if tick > lastTick {
+		return
+	}
+	// A tick long past would count as one to come; see armedTick.
+	tick = max(tick, sh.wheel.cur)
+	switch r := rec.read(); r.place() {
 	case unarmed:
 		sh.armed++
 	case inWheel:
@@ -324,6 +332,13 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64,
 	sh.disarm(rec, idx)
 	delete(sh.holds, idx)
 	delete(sh.warning, idx)
+	sh.slab.noteWarned(idx, false)
+	if own := sh.hooks[idx]; own != nil {
+		for _, h := range own.before {
+			h.done.Store(true)
+		}
+		own.before = nil
+	}
 	sh.live.Add(-1)
 	sh.count(r.class(), -1)
 	sh.ended[why]++
@@ -369,9 +384,10 @@ func (sh *shard[K, V]) listDue(m moment, list []listed) []listed {
 			l := listed{slot: e.idx()<<sh.e.shardBits | sh.id, gen: r.gen(), order: sh.slab.startOrder(e.idx())}
 			if !sh.alive(rec, r.gen(), m) {
 				l.limit, _ = rec.read().verdict()
-			} else if t := sh.e.terms(r); !r.warned() && m.now >= t.warnTick(r) {
+			} else if t := sh.e.terms(r); t.toWarn(r, m.now) {
 				l.warning = true
 				l.limit, _ = t.warnLimit(r)
+				sh.armFor(rec, e.idx(), t.dueTick(r))
 			} else {
 				sh.arm(rec, e.idx(), m)
 				continue

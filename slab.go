@@ -166,7 +166,8 @@ type record[K comparable] struct {
 type page[K comparable, V any] struct {
 	records *[pageSize]record[K]
 	values  *[pageSize]V
-	order   *[pageSize]uint64 // of the starts; nil but in Manual mode
+	order   *[pageSize]uint64      // of the starts; nil but in Manual mode
+	warned  *[pageSize / 64]uint64 // bits of the sessions that have been warned
 }
 
 // A slab hands out the slots of a shard. The lock of the shard guards it; pages
@@ -208,6 +209,16 @@ func (s *slab[K, V]) startOrder(idx uint32) uint64 {
 	return 0
 }
 
+// noteWarned keeps warned as the session's bit in its state is.
+func (s *slab[K, V]) noteWarned(idx uint32, on bool) {
+	p, i := s.at(idx)
+	if bit := uint64(1) << (i % 64); on {
+		p.warned[i/64] |= bit
+	} else {
+		p.warned[i/64] &^= bit
+	}
+}
+
 // take hands out a slot, unless there are limit of them.
 func (s *slab[K, V]) take(limit uint32) (idx uint32, ok bool) {
 	if s.free != 0 {
@@ -227,7 +238,7 @@ func (s *slab[K, V]) take(limit uint32) (idx uint32, ok bool) {
 }
 
 func (s *slab[K, V]) grow() {
-	p := page[K, V]{records: new([pageSize]record[K]), values: new([pageSize]V)}
+	p := page[K, V]{records: new([pageSize]record[K]), values: new([pageSize]V), warned: new([pageSize / 64]uint64)}
 	for i := range p.records {
 		p.records[i].state.Store(phaseFree)
 	}

@@ -5,10 +5,11 @@ import "slices"
 // warn notes that a live session is to be warned, if it is, and appends its
 // warning to ends if anybody wants to hear it.
 func (sh *shard[K, V]) warn(rec *record[K], idx uint32, r reading, t *terms, m moment, ends []ending[K, V]) []ending[K, V] {
-	if r.warned() || m.now < t.warnTick(r) {
+	if !t.toWarn(r, m.now) {
 		return ends
 	}
 	rec.change(0, warnedBit, 0)
+	sh.slab.noteWarned(idx, true)
 	own := sh.hooks[idx]
 	if (own == nil || len(own.before) == 0) && len(sh.e.warnings.load()) == 0 {
 		return ends
