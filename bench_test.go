@@ -217,3 +217,71 @@ func BenchmarkAdvance(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSetPolicy changes the policy of a class with many sessions, to and fro. It reports the longest time that a
+// Touch or a Start took meanwhile on another goroutine.
+func BenchmarkSetPolicy(b *testing.B) {
+	for _, n := range []int{100000, 10000000} {
+		for _, change := range []string{"lengthen", "shorten"} {
+			b.Run(fmt.Sprintf("change=%s/n=%d", change, n), func(b *testing.B) {
+				if n > 1000000 && testing.Short() {
+					b.Skip("ten million sessions take a gigabyte")
+				}
+				long := lapse.Policy{Name: "bench", Idle: 2 * time.Hour}
+				short := lapse.Policy{Name: "bench", Idle: time.Hour}
+				e, err := lapse.New[id, none](lapse.Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer e.Close()
+				first, next := long, short
+				if change == "lengthen" {
+					first, next = short, long
+				}
+				class, err := e.Class(first)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for i := range n {
+					class.Start(idOf(i), none{})
+				}
+				runtime.GC()
+				var worst time.Duration
+				for b.Loop() {
+					b.StopTimer()
+					if err := class.SetPolicy(first); err != nil {
+						b.Fatal(err)
+					}
+					stop, stopped := make(chan struct{}), make(chan time.Duration)
+					go func() {
+						var worst time.Duration
+						for i := 0; ; i++ {
+							select {
+							case <-stop:
+								stopped <- worst
+								return
+							default:
+							}
+							began := time.Now()
+							if i%2 == 0 {
+								e.Touch(idOf(i % n))
+							} else if s, err := class.Start(idOf(-i), none{}); err == nil {
+								s.Expire()
+							}
+							worst = max(worst, time.Since(began))
+						}
+					}()
+					b.StartTimer()
+					if err := class.SetPolicy(next); err != nil {
+						b.Fatal(err)
+					}
+					b.StopTimer()
+					close(stop)
+					worst = max(worst, <-stopped)
+					b.StartTimer()
+				}
+				b.ReportMetric(float64(worst.Microseconds())/1000, "ms-blocked")
+			})
+		}
+	}
+}

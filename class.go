@@ -117,30 +117,15 @@ func (e *Engine[K, V]) markDue() {
 	}
 }
 
-// rearm arms the sessions of a class for their new ends, a page at a time; or only those that have been warned, which the
-// bits of a page tell.
+// rearm arms the sessions of a class for their new ends; or only those that have been warned, which the bits of a page
+// tell. It goes round the shards, a page at a time, so that whoever waits for a shard's lock gets it.
 func (e *Engine[K, V]) rearm(c *Class[K, V], warned bool) {
-	for i := range e.shards {
-		sh := &e.shards[i]
-		for n := 0; ; n++ {
-			m := e.time.read()
-			sh.mu.Lock()
-			pages := sh.slab.pages.Load()
-			if pages == nil || n == len(*pages) {
-				sh.unlock()
-				break
+	for n, more := 0, true; more; n++ {
+		more = false
+		for i := range e.shards {
+			if e.shards[i].rearm(n, c.id, warned, e.time.read()) {
+				more = true
 			}
-			p := &(*pages)[n]
-			for i := range uint32(pageSize) {
-				if warned && p.warned[i/64]>>(i%64)&1 == 0 {
-					continue
-				}
-				rec := &p.records[i]
-				if r := rec.read(); r.phase() == phaseLive && r.class() == c.id {
-					sh.arm(rec, uint32(n)<<pageShift|i, m)
-				}
-			}
-			sh.unlock()
 			runtime.Gosched()
 		}
 	}

@@ -205,6 +205,31 @@ func (sh *shard[K, V]) armFor(rec *record[K], idx uint32, tick int64) {
 	rec.setArmed(place, tick)
 }
 
+// rearm arms the sessions of a class on a page. It reports whether there is that page.
+func (sh *shard[K, V]) rearm(page int, class uint64, warned bool, m moment) bool {
+	sh.mu.Lock()
+	defer sh.unlock()
+	pages := sh.slab.pages.Load()
+	if pages == nil || page >= len(*pages) {
+		return false
+	}
+	p := &(*pages)[page]
+	for word := range p.warned {
+		those := ^uint64(0)
+		if warned {
+			those = p.warned[word]
+		}
+		for ; those != 0; those &= those - 1 {
+			i := 64*word + bits.TrailingZeros64(those)
+			rec := &p.records[i]
+			if r := rec.read(); r.phase() == phaseLive && r.class() == class {
+				sh.arm(rec, uint32(page<<pageShift|i), m)
+			}
+		}
+	}
+	return true
+}
+
 // disarm forgets a session's entry.
 func (sh *shard[K, V]) disarm(rec *record[K], idx uint32) {
 	switch rec.read().place() {
