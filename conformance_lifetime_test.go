@@ -110,6 +110,17 @@ func TestLifetime(t *testing.T) {
 		e.wantDeadline(s, 1050*sec)
 		s.TouchAt(at(time.Hour)) // nor does a clock that is ahead gain anything
 		e.wantDeadline(s, 1100*sec)
+
+		s = e.start("b", hourCap)
+		e.pass(10 * sec)
+		s.Poll()
+		e.pass(10 * sec)
+		s.Poll()
+		wantOK(t, "TouchAt before the first poll", s.TouchAt(at(205*sec)), true)
+		wantCount(t, "polls", infoOf(t, s).Polls, 2)
+		wantOK(t, "TouchAt between the polls", s.TouchAt(at(215*sec)), true)
+		wantCount(t, "polls", infoOf(t, s).Polls, 0)
+		e.wantDeadline(s, 1120*sec)
 	})
 	t.Run("case=173", func(t *testing.T) {
 		e := newEngineOf(t, lapse.Options{Tick: ms, Default: lapse.Policy{Name: "scs", Idle: 200 * ms, Lifetime: 1 * sec}})

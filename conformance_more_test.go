@@ -427,7 +427,8 @@ func wantEndedToo(t *testing.T, s testSession, class *lapse.Class[string, int]) 
 	wantEnded(t, s)
 	stop, warning := s.NotifyBeforeExpire(func(testEvent) { t.Error("an ended session is warned") })
 	for call, ok := range map[string]bool{
-		"Hold": s.Hold(), "Release": s.Release(), "SetClass": s.SetClass(class), "NotifyBeforeExpire": warning, "stop": stop(),
+		"Hold": s.Hold(), "Release": s.Release(), "SetClass": s.SetClass(class),
+		"NotifyBeforeExpire": warning, "stop": stop(),
 	} {
 		wantOK(t, call, ok, false)
 	}

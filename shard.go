@@ -259,10 +259,10 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 	for sh.alive(rec, gen, m) {
 		r := sh.read(rec, m)
 		t := sh.e.terms(r)
-		limit, why := t.end(r, m.stamp)
+		limit, _ := t.end(r, m.stamp)
+		why := ReasonPollCap
 		switch {
 		case t.pastCap(r, m.stamp):
-			why = ReasonPollCap
 		case t.pollMax > 0 && r.polls() >= t.pollMax:
 			why = ReasonPollMax
 		case r.polled():
