@@ -150,3 +150,29 @@ func testWarningOrder(t *testing.T) {
 		}
 	}
 }
+
+// TestShorterWarn shortens Warn: a session whose own Idle was too short to be warned of is warned now.
+func TestShorterWarn(t *testing.T) {
+	p := lapse.Policy{Name: "warned", Idle: 900 * sec, Warn: 60 * sec}
+	e := newEngine(t, p)
+	var warned []testEvent
+	e.NotifyBeforeExpire(func(ev testEvent) { warned = append(warned, ev) })
+	s := e.start("key")
+	s.SetIdle(50 * sec)
+	p.Warn = 10 * sec
+	if err := e.class(lapse.Policy{Name: "warned", Idle: 900 * sec, Warn: 60 * sec}).SetPolicy(p); err != nil {
+		t.Fatal(err)
+	}
+	e.advance(39 * sec)
+	if len(warned) > 0 {
+		t.Errorf("warned at 39: %v", warned)
+	}
+	next, _ := e.Advance()
+	if want := time.Unix(40, 0); next.After(want) {
+		t.Errorf("the next visit is at %v, want the warning's, %v", next, want)
+	}
+	e.advance(sec)
+	if len(warned) != 1 {
+		t.Errorf("%d warnings at 40, want one", len(warned))
+	}
+}

@@ -180,8 +180,9 @@ func (t *terms) visitTick(r reading) int64 {
 	return tick
 }
 
-// within reports whether a session that has its end under t has it no earlier under next, whatever its
-// state. Then the wheels need no change but for sessions that have been warned.
+// within reports whether a session that has its end under t has it no earlier under next, and its warning neither, whatever
+// its state. Then the wheels need no change but for sessions that have been warned. A Warn that only shrinks is not within: an
+// own Idle that was too short to be warned of may not be any more.
 func (t *terms) within(next terms) bool {
-	return t.idle <= next.idle && t.life <= next.life && t.pollCap <= next.pollCap && next.warn <= t.warn
+	return t.idle <= next.idle && t.life <= next.life && t.pollCap <= next.pollCap && (next.warn == t.warn || next.warn == 0)
 }
