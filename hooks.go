@@ -43,7 +43,7 @@ type Event[K comparable, V any] struct {
 	Started  time.Time
 	Seen     time.Time // the last touch, poll or release, else the start
 	Deadline time.Time // the limit it had; zero: none
-	Ended    time.Time // when it was ended, at Deadline or later; zero in a warning
+	Ended    time.Time // when it was ended; zero in a warning
 }
 
 // mostAddedHooks bounds the hooks that are added while a session's own hooks run, so

@@ -356,10 +356,11 @@ func (o *oracle) endOne(way string, s *oracleSession, l oracleLimit) modelEvent 
 	o.ends[l.why+" by "+way]++
 	o.reasons[l.why]++
 	ev := o.event(s, l)
-	ev.ended = o.time(o.floor())
+	at := max(o.floor(), s.seen) // that was rounded up
+	ev.ended = o.time(at)
 	s.open, s.ending = false, true
 	o.open = slices.DeleteFunc(o.open, func(other *oracleSession) bool { return other == s })
-	o.ended = append(o.ended, oracleEnd{s.key, l.why, o.floor()})
+	o.ended = append(o.ended, oracleEnd{s.key, l.why, at})
 	for i := 0; i < len(s.hooks); i++ { // a hook may add one
 		o.run("hook", s.hooks[i], ev)
 	}

@@ -373,11 +373,12 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64,
 	if e.maxSessions > 0 {
 		e.total.Add(-1)
 	}
-	e.memory.add(rec.key, why, m.now)
+	ended := max(m.now, r.seen) // which is rounded up
+	e.memory.add(rec.key, why, ended)
 	if e.hooked.Load() {
 		ends = append(ends, ending[K, V]{
 			key: rec.key, value: p.values[i], class: e.class(r), own: sh.hooks[idx], slot: slot, gen: r.gen(),
-			why: why, polls: r.polls(), started: r.started(), seen: r.seen, limit: limit, ended: m.now,
+			why: why, polls: r.polls(), started: r.started(), seen: r.seen, limit: limit, ended: ended,
 		})
 	}
 	if sh.hooks[idx] == nil {
