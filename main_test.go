@@ -4,26 +4,36 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
 
 // TestMain fails if an engine has left a goroutine behind.
 func TestMain(m *testing.M) {
-	before := runtime.NumGoroutine()
 	code := m.Run()
 	if code == 0 {
-		// A goroutine that has been told to end may still be on its way.
-		for range 200 {
-			if runtime.NumGoroutine() <= before {
-				os.Exit(0)
-			}
-			time.Sleep(10 * time.Millisecond)
+		if left := leftovers(); left != "" {
+			fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", left)
+			code = 1
 		}
-		buf := make([]byte, 1<<20)
-		fmt.Fprintf(os.Stderr, "%d goroutines are left, there were %d:\n%s\n",
-			runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
-		code = 1
 	}
 	os.Exit(code)
+}
+
+// leftovers returns the stacks of the engines' goroutines. One that has been told to end may still be on its way.
+func leftovers() string {
+	buf := make([]byte, 1<<20)
+	for try := 0; ; try++ {
+		var left []string
+		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(stack, "github.com/lapse-go/lapse.") {
+				left = append(left, stack)
+			}
+		}
+		if len(left) == 0 || try == 200 {
+			return strings.Join(left, "\n\n")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
