@@ -31,10 +31,7 @@ func (e *Engine[K, V]) Class(p Policy) (*Class[K, V], error) {
 		return nil, ErrClosed
 	}
 	classes := *e.classes.Load()
-	for _, c := range classes {
-		if c.name != p.Name {
-			continue
-		}
+	if c := e.byName[p.Name]; c != nil {
 		if have := c.Policy(); have != p {
 			return nil, fmt.Errorf("lapse: class %q exists with another policy: %+v, not %+v; SetPolicy changes it", p.Name, have, p)
 		}
@@ -44,11 +41,12 @@ func (e *Engine[K, V]) Class(p Policy) (*Class[K, V], error) {
 		return nil, fmt.Errorf("lapse: no room for class %q: there are %d classes, the most", p.Name, mostClasses)
 	}
 	c := &Class[K, V]{e: e, id: uint64(len(classes)), name: p.Name}
-	table := append(slices.Clone(*e.table.Load()), e.time.terms(p))
+	// Readers hold the old headers and never look beyond their length.
+	table := append(*e.table.Load(), e.time.terms(p))
 	e.table.Store(&table)
-	// Readers hold the old header and never look beyond its length.
 	classes = append(classes, c)
 	e.classes.Store(&classes)
+	e.byName[p.Name] = c
 	return c, nil
 }
 

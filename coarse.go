@@ -16,10 +16,9 @@ import (
 //     then, a touch may have been made as late as now with the stamp S; the driver
 //     records the stall, from S to now rounded up, and only then publishes anew. Whoever
 //     judges a session maps the stamp when it was seen through the recorded stalls.
-//   - Whoever judges reads until before it reads the clock. Where it finds S or -S, a
-//     session with the stamp S counts as seen now. Where it finds something older than S, its
-//     reading of the clock is from before S was published, and S is in the future. Where it
-//     finds something newer, the stall, if any, was recorded before.
+//   - Whoever judges reads the clock, then the session's stamp, then until. If that is the stamp, or its negative, the
+//     session counts as seen now. If it is something else, the stamp is of a touch that read the clock itself, or until
+//     has been replaced since, and the stall, if any, was recorded before that.
 //   - A touch that finds a session seen after S knows that S is over; one that finds a session
 //     due at S or in the tick after it does not trust S so far. Both read the clock.
 //
@@ -42,21 +41,16 @@ const (
 	// burstOn is how many touches in a tick make it worth while to publish, and burstTicks for how long.
 	burstOn    = 256
 	burstTicks = 64
-	// noFuzz is no stamp.
-	noFuzz = -1
 )
 
-// fuzz returns the stamp that is in use by touches, if there is one.
-func (c *coarse) fuzz() int64 {
-	switch until := c.until.Load(); {
-	case until > 0:
-		return until
-	case until < 0:
-		return -until
-	default:
-		return noFuzz
-	}
+// inUse reports whether touches may be made with a stamp at present.
+func (c *coarse) inUse(stamp int64) bool {
+	until := c.until.Load()
+	return until != 0 && (stamp == until || stamp == -until)
 }
+
+// stalled reports whether a stall has ever been recorded.
+func (c *coarse) stalled() bool { return c.stalls.Load() != nil }
 
 // note counts a touch that has read the clock, and reports whether the driver should be woken to publish.
 func (c *coarse) note(now int64) bool {
@@ -116,9 +110,10 @@ func (t *timeline) renewal(until int64) int64 { return until*t.tick - t.margin()
 
 func (t *timeline) margin() int64 { return t.tick / 8 }
 
-// seen maps the stamp when a session was seen to the latest time at which that can have been.
+// seen maps the stamp when a session was seen, which was read after the clock, to the latest time at which that can
+// have been.
 func (t *timeline) seen(stamp int64, m moment) int64 {
-	if stamp == m.fuzz {
+	if t.coarse.inUse(stamp) {
 		return max(stamp, m.stamp)
 	}
 	if s := t.coarse.stalls.Load(); s != nil {

@@ -29,7 +29,7 @@ func (c *scriptedClock) Now() time.Time {
 }
 
 // TestCoarseClockNeverEarly lets the publisher of the coarse clock come early, late and very late, with touches and
-// judges at every point, also between its steps. Whoever judges a touched session must find it seen no
+// judges at every point, also between its steps, and judges that go on with a reading of the clock from long ago. Whoever judges a touched session must find it seen no
 // earlier than it was, and later only by what the publisher was.
 func TestCoarseClockNeverEarly(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -43,15 +43,25 @@ func TestCoarseClockNeverEarly(t *testing.T) {
 		}
 		var touches []touch
 		replaced := make(map[int64]int64) // when each tick that was published was taken back
+		var waiting []moment              // readings of judges that were interrupted after them
 
 		judge := func() {
+			for _, m := range waiting {
+				for _, touch := range touches {
+					// What was touched after the reading need only be alive by it.
+					if seen := line.seen(touch.stamp, m); seen*line.tick < min(touch.at, m.ns) {
+						t.Fatalf("by a reading of %v, a touch at %v with the stamp %d counts as seen at %d: too early",
+							time.Duration(m.ns), time.Duration(touch.at), touch.stamp, seen)
+					}
+				}
+			}
 			m := line.read()
 			for _, touch := range touches {
 				seen := line.seen(touch.stamp, m)
 				if seen*line.tick < touch.at {
 					t.Fatalf("a touch at %v with the stamp %d counts as seen at %d: too early", time.Duration(touch.at), touch.stamp, seen)
 				}
-				if most := max(replaced[touch.stamp], touch.stamp); seen > most && touch.stamp != m.fuzz && len(replaced) < mostStalls {
+				if most := max(replaced[touch.stamp], touch.stamp); seen > most && !line.coarse.inUse(touch.stamp) && len(replaced) < mostStalls {
 					t.Fatalf("a touch at %v with the stamp %d counts as seen at %d, later than %d", time.Duration(touch.at), touch.stamp, seen, most)
 				}
 			}
@@ -87,6 +97,10 @@ func TestCoarseClockNeverEarly(t *testing.T) {
 				} else {
 					add(line.read().stamp)
 				}
+			},
+			"judge later": func(*rapid.T) {
+				waiting = append(waiting, line.read())
+				waiting = waiting[max(len(waiting)-5, 0):]
 			},
 			"burst":     func(*rapid.T) { line.coarse.wanted.Store(true) },
 			"publish":   func(t *rapid.T) { interrupted(t, line.publish) },

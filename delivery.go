@@ -1,8 +1,11 @@
 package lapse
 
 import (
-	"runtime/debug"
+	"context"
+	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 )
 
 // An ending is a session on its way from the end to its hooks; or, with
@@ -46,6 +49,7 @@ const mostBatch = 256
 // rest is still called.
 type delivery[K comparable, V any] struct {
 	e       *Engine[K, V]
+	ctx     context.Context // nil, or no hook begins once it has ended
 	ends    []ending[K, V]
 	dial    dial
 	event   Event[K, V]
@@ -71,6 +75,7 @@ const (
 // deliver calls the hooks of ends, at most mostBatch of them, on this goroutine.
 func (e *Engine[K, V]) deliver(ends []ending[K, V]) {
 	if len(ends) > 0 {
+		defer e.queue.finish(ends)
 		(&delivery[K, V]{e: e}).deliver(ends)
 	}
 }
@@ -92,6 +97,11 @@ func (d *delivery[K, V]) add(ends []ending[K, V]) {
 func (d *delivery[K, V]) flush() {
 	d.openBatch()
 	d.run()
+}
+
+// over reports whether no further hook may begin.
+func (d *delivery[K, V]) over() bool {
+	return d.e.closed.Load() || d.ctx != nil && d.ctx.Err() != nil
 }
 
 func (d *delivery[K, V]) openBatch() {
@@ -132,6 +142,9 @@ func (d *delivery[K, V]) step() bool {
 		d.stage = stageOwn
 	case stageOwn:
 		n := &d.ends[d.at]
+		if d.ctx != nil && d.ctx.Err() != nil {
+			n.own = nil // Close takes what is left
+		}
 		if fn := d.e.nextOwn(n); fn != nil {
 			d.e.call(fn, d.event)
 			return true
@@ -142,7 +155,7 @@ func (d *delivery[K, V]) step() bool {
 		for d.next < len(d.list) {
 			h := d.list[d.next]
 			d.next++
-			if h.done.Load() || d.e.closed.Load() || n.warning && !d.e.stillWarns(n) {
+			if h.done.Load() || d.over() || n.warning && !d.e.stillWarns(n) {
 				continue
 			}
 			d.e.call(h.fn, d.event)
@@ -161,14 +174,18 @@ func (d *delivery[K, V]) step() bool {
 		for d.next < len(d.list) && len(d.events) > 0 {
 			h := d.list[d.next]
 			d.next++
-			if h.done.Load() || d.e.closed.Load() {
+			if h.done.Load() || d.over() {
 				continue
 			}
-			d.e.callBatch(h.batch, slices.Clip(d.events))
+			events := d.events
+			if len(d.list) > 1 {
+				events = slices.Clone(events) // what one hook does to its slice is not the next one's business
+			}
+			d.e.callBatch(h.batch, slices.Clip(events))
 			return true
 		}
 		clear(d.events)
-		d.events = d.events[:0]
+		d.events, d.ends, d.list, d.event = d.events[:0], nil, nil, Event[K, V]{}
 		d.stage = stageDone
 	}
 	return d.stage != stageDone
@@ -195,6 +212,11 @@ func (e *Engine[K, V]) nextOwn(n *ending[K, V]) func(Event[K, V]) {
 			return fn
 		}
 	}
+	if e.closed.Load() {
+		n.own = nil
+		sh.mu.Unlock() // Close takes what is left, contexts above all
+		return nil
+	}
 	own.running = false
 	cut := own.cut
 	n.own = nil
@@ -202,7 +224,7 @@ func (e *Engine[K, V]) nextOwn(n *ending[K, V]) func(Event[K, V]) {
 	sh.unlock()
 	if cut {
 		e.stats.panics.Add(1)
-		e.logger.Error("lapse: too many hooks were added while a session's own hooks ran", "limit", mostAddedHooks)
+		e.report("lapse: too many hooks were added while a session's own hooks ran", "limit", mostAddedHooks)
 	}
 	return nil
 }
@@ -225,6 +247,27 @@ func (e *Engine[K, V]) callBatch(fn func([]Event[K, V]), events []Event[K, V]) {
 func (e *Engine[K, V]) recoverHook() {
 	if v := recover(); v != nil {
 		e.stats.panics.Add(1)
-		e.logger.Error("lapse: a hook panicked", "panic", v, "stack", string(debug.Stack()))
+		e.report("lapse: a hook panicked", "panic", v, "stack", callers())
+	}
+}
+
+// report logs an error. A logger that panics is nobody's end.
+func (e *Engine[K, V]) report(msg string, args ...any) {
+	defer func() { _ = recover() }()
+	e.logger.Error(msg, args...)
+}
+
+// callers tells the functions and lines of the panicking hook. Unlike debug.Stack it leaves out arguments, among which is
+// the key.
+func callers() string {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	var b strings.Builder
+	for {
+		f, more := frames.Next()
+		fmt.Fprintf(&b, "%s\n\t%s:%d\n", f.Function, f.File, f.Line)
+		if !more {
+			return b.String()
+		}
 	}
 }

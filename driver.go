@@ -183,9 +183,9 @@ func (d *driver[K, V]) sleep() {
 		return
 	}
 	d.arm(sleep)
-	// A mock clock may have been moved past the tick before the timer was armed, and
-	// would not fire it before it is moved again.
-	if t.now() >= next {
+	// A mock clock may have been moved before the timer was armed, which then stands too late. If it stands
+	// in the past, it does not fire before the clock is moved again.
+	if now := t.elapsed(); t.floor(now) >= next || now-ns >= t.tick {
 		return
 	}
 	<-d.wake
@@ -274,7 +274,7 @@ func (a *agenda[K, V]) run() {
 			a.run()
 		}
 	}()
-	a.hand.e = a.e
+	a.hand.e, a.hand.ctx = a.e, a.ctx
 	for len(a.todo) > 0 && a.ctx.Err() == nil {
 		l := a.todo[0]
 		a.todo = a.todo[1:]
@@ -294,6 +294,7 @@ func (a *agenda[K, V]) run() {
 
 func (a *agenda[K, V]) call(ends []ending[K, V]) {
 	if len(ends) > 0 {
+		defer a.e.queue.finish(ends)
 		a.hand.add(ends)
 	}
 }

@@ -29,8 +29,12 @@ var (
 type FullPolicy uint8
 
 const (
-	Reject FullPolicy = iota // Start returns ErrFull
-	Evict                    // the session nearest its end makes room
+	// Reject: Start returns ErrFull.
+	Reject FullPolicy = iota
+	// Evict: the session nearest its end makes room, with ReasonEvicted. A session that is held or has no limit is not
+	// evicted; where there are only such, Start returns ErrFull. In Manual mode it is exactly the nearest one; otherwise no
+	// other ends sooner by more than an eighth of its remaining time.
+	Evict
 )
 
 // Options say how an engine works. The zero value is ready to use; a negative number is an error.
@@ -118,7 +122,8 @@ type Engine[K comparable, V any] struct {
 	closed  atomic.Bool // and no hook begins
 
 	setPolicy sync.Mutex // serializes Class.SetPolicy
-	mu        sync.Mutex // guards the making of classes, the registration of hooks, and closing
+	mu        sync.Mutex // guards the making of classes, the registration of hooks, closing, and the field below
+	byName    map[string]*Class[K, V]
 }
 
 // New makes an engine. It starts no goroutine before the first session. The error names the
@@ -133,6 +138,7 @@ func New[K comparable, V any](o Options) (*Engine[K, V], error) {
 		manual:      o.Manual,
 		maxSessions: int64(o.MaxSessions),
 		whenFull:    o.WhenFull,
+		byName:      make(map[string]*Class[K, V]),
 	}
 	e.time.init(o.Clock, o.Tick)
 	e.classes.Store(new([]*Class[K, V]))
@@ -264,7 +270,8 @@ func (e *Engine[K, V]) find(key K) (s Session[K, V], ok bool) {
 
 // Rename gives the session that has the key old the key new: a new id for the same session, whose
 // hooks, start, deadline and run of polls stay. Errors: [ErrNotFound], [ErrExists] where a live session has the
-// key new, [ErrClosed]. A session with the key new that is due is ended first, as Start does.
+// key new, [ErrClosed], and a key new that is not equal to itself. A session with the key new that is due is ended first,
+// as Start does.
 func (e *Engine[K, V]) Rename(old, new K) error {
 	if new != new {
 		return fmt.Errorf("lapse: the new key is not equal to itself, as a NaN: no look-up would find it")
@@ -291,6 +298,9 @@ func (e *Engine[K, V]) Rename(old, new K) error {
 		if renamed {
 			return nil
 		}
+		if other.e == nil {
+			return ErrClosed
+		}
 		if !e.endIfDue(other, new, m) {
 			return ErrExists
 		}
@@ -313,6 +323,9 @@ func (e *Engine[K, V]) rename(rec *record[K], slot uint32, key K) (other Session
 	if second != first {
 		second.index.mu.Lock()
 		defer second.index.mu.Unlock()
+	}
+	if e.closed.Load() {
+		return other, false // Close may have cleared the index already
 	}
 	if taken, ok := to.index.find(high(newHash), key); ok {
 		return e.session(taken), false
@@ -375,40 +388,52 @@ func (e *Engine[K, V]) Shutdown(ctx context.Context) error {
 
 // endAll ends every session and hands it to its hooks.
 func (e *Engine[K, V]) endAll(ctx context.Context) error {
-	m := e.time.read()
-	var all []listed
-	for i := range e.shards {
-		all = e.shards[i].list(m, all)
-	}
 	if e.manual {
-		slices.SortFunc(all, listed.compare)
-		(&agenda[K, V]{e: e, m: m, why: ReasonShutdown, todo: all, ctx: ctx}).run()
-		return ctx.Err()
-	}
-	var ends []ending[K, V]
-	for len(all) > 0 {
-		room, err := e.queue.wait(ctx)
-		if err != nil {
+		a := agenda[K, V]{e: e, m: e.time.read(), why: ReasonShutdown, ctx: ctx}
+		for i := range e.shards {
+			a.todo = e.shards[i].list(a.m, a.todo)
+		}
+		slices.SortFunc(a.todo, listed.compare)
+		a.run()
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		m := e.time.read()
-		n := min(room, len(all))
-		for _, l := range all[:n] {
-			sh, _ := e.locate(l.slot)
-			ends = sh.endListed(l, ReasonShutdown, m, ends)
+		return e.queue.drain(ctx)
+	}
+	var ends []ending[K, V]
+	for i := range e.shards {
+		sh := &e.shards[i]
+		for all := sh.list(e.time.read(), nil); len(all) > 0; runtime.Gosched() {
+			room, err := e.queue.wait(ctx)
+			if err != nil {
+				return err
+			}
+			m := e.time.read()
+			n := min(room, len(all))
+			for _, l := range all[:n] {
+				ends = sh.endListed(l, ReasonShutdown, m, ends)
+			}
+			e.queue.put(ends)
+			clear(ends)
+			ends, all = ends[:0], all[n:]
 		}
-		e.queue.put(ends)
-		clear(ends)
-		ends, all = ends[:0], all[n:]
-		runtime.Gosched()
 	}
 	return e.queue.drain(ctx)
 }
 
-// Close ends the engine at once: no hook begins once Close has returned, no session lives, and the engine
-// holds no goroutine, timer, key, value or hook any more. It does not wait for hooks that run. It may be called
-// from anywhere, a hook included, and more than once; it returns nil.
+// Close ends the engine at once: no session lives, no further hook is begun, and the engine holds no goroutine, timer, key,
+// value or hook any more. It does not wait for hooks that run, or that a worker was about to call. It may be called from
+// anywhere, a hook included, and more than once; it returns nil.
 func (e *Engine[K, V]) Close() error {
+	now := e.time.dial().at(e.time.now())
+	for _, h := range e.close() {
+		h.fn(Event[K, V]{Reason: ReasonShutdown, Ended: now})
+	}
+	return nil
+}
+
+// close drops everything and returns the hooks that cancel contexts.
+func (e *Engine[K, V]) close() (contexts []*hook[K, V]) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closing.Store(true)
@@ -417,7 +442,10 @@ func (e *Engine[K, V]) Close() error {
 	}
 	e.driver.stop()
 	e.queue.close()
-	var contexts []*hook[K, V]
+	// First all indexes: no look-up finds a slot of which another shard has forgotten the record.
+	for i := range e.shards {
+		e.shards[i].index.clear()
+	}
 	for i := range e.shards {
 		contexts = e.shards[i].clear(contexts)
 	}
@@ -428,11 +456,7 @@ func (e *Engine[K, V]) Close() error {
 		c.hooks.clear()
 	}
 	e.memory.clear()
-	now := e.time.dial().at(e.time.now())
-	for _, h := range contexts {
-		h.fn(Event[K, V]{Reason: ReasonShutdown, Ended: now})
-	}
-	return nil
+	return contexts
 }
 
 // locate splits a slot into its shard and the place in the shard's slab.

@@ -45,10 +45,11 @@ func (e *Engine[K, V]) endOverdue(m moment) bool {
 		}
 		return false
 	}
+	some := e.advancing.Load()
 	for i := range e.shards {
-		e.shards[i].markDue(m)
+		some = e.shards[i].markDue(m) || some
 	}
-	if e.nextVisit() > m.now && !e.advancing.Load() {
+	if !some {
 		return false
 	}
 	// What an Advance is about to end is in no wheel.
@@ -58,7 +59,7 @@ func (e *Engine[K, V]) endOverdue(m moment) bool {
 	}
 	a.todo = slices.DeleteFunc(a.todo, func(l listed) bool { return !l.due })
 	slices.SortFunc(a.todo, listed.compare)
-	some := len(a.todo) > 0
+	some = len(a.todo) > 0
 	a.run()
 	return some
 }
@@ -98,6 +99,11 @@ func (e *Engine[K, V]) evict(m moment) bool {
 func (sh *shard[K, V]) nearest(m moment, best listed) listed {
 	sh.mu.Lock()
 	defer sh.unlock()
+	sh.wheel.unsift()
+	var buf [mostBatch]entry
+	for n := sh.wheel.pop(buf[:]); n > 0; n = sh.wheel.pop(buf[:]) {
+		sh.recheck(buf[:n], m)
+	}
 	sh.wheel.scan(func(first, last int64, e entry) (keep, more bool) {
 		if sh.e.manual {
 			// At its cap a session is not yet due, so its entry lies a tick later.

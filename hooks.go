@@ -183,7 +183,8 @@ func (e *Engine[K, V]) NotifyOnExpireBatch(f func([]Event[K, V])) (stop func() b
 // class's Policy.Warn of its limit, and again only after a change has carried the limit out of
 // reach and it has come near again. It is called after the session's own such
 // hooks, never after the session's end, never while it is held, and not at all where Warn is
-// zero. A clock that jumps past both skips the warning. For the rest it is like [Engine.NotifyOnExpire].
+// zero. A clock that jumps past both skips the warning, and a hook that is registered when a session has come near its end
+// already is not called for that time. For the rest it is like [Engine.NotifyOnExpire].
 func (e *Engine[K, V]) NotifyBeforeExpire(f func(Event[K, V])) (stop func() bool) {
 	if f == nil {
 		panic("lapse: NotifyBeforeExpire of a nil function")
@@ -238,6 +239,9 @@ func (s Session[K, V]) addHook(h *hook[K, V]) bool {
 	}
 	if !sh.alive(rec, s.gen(), m) {
 		return false
+	}
+	if h.done.Load() {
+		return true // a context's, whose parent has been cancelled
 	}
 	own := sh.own(rec, idx)
 	own.expire = append(own.expire, h)

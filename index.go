@@ -74,8 +74,18 @@ func (x *index[K, V]) insert(hash, slot uint32) {
 	s.put(slotHash(hash)<<32 | slotHash(slot+1))
 }
 
+// clear forgets everything.
+func (x *index[K, V]) clear() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.dir, x.depth = nil, 0
+}
+
 // remove takes a slot out.
 func (x *index[K, V]) remove(hash, slot uint32) {
+	if x.dir == nil {
+		return // Close has been here
+	}
 	s := x.segment(hash)
 	gone := slotHash(hash)<<32 | slotHash(slot+1)
 	hole := s.home(hash)

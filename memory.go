@@ -87,17 +87,18 @@ func (e *Engine[K, V]) Ended(key K) (Ending, bool) {
 	if ok && s.Alive() {
 		return Ending{}, false
 	}
+	d := e.time.dial()
 	if ok && e.memory.on() {
 		sh, idx := e.locate(s.slot())
 		sh.mu.Lock()
 		defer sh.unlock()
 		if rec := sh.slab.record(idx); rec != nil && rec.state.Load()>>phaseShift == s.gen()<<2|phaseDue>>phaseShift {
 			limit, why := rec.read().verdict()
-			return Ending{why, e.time.dial().at(limit)}, true
+			return Ending{why, d.at(limit)}, true
 		}
 	}
 	if last, ok := e.memory.find(key); ok {
-		return Ending{last.why, e.time.dial().at(last.at)}, true
+		return Ending{last.why, d.at(last.at)}, true
 	}
 	return Ending{}, false
 }

@@ -443,6 +443,9 @@ func (o *oracle) shutdown() string {
 	}
 	o.closing = true
 	o.batch(o.endAll("shutdown", slices.Clone(o.open)))
+	if o.closed { // a hook has cut it short
+		return "closed"
+	}
 	o.close()
 	return ""
 }

@@ -10,8 +10,8 @@ import (
 // Idle, a PollCap above Lifetime, a Warn that is not below every limit that is set, and
 // a PollMax above 16777215.
 //
-// A limit that is no whole number of ticks holds rounded up to the next tick;
-// the Policy itself is kept and given back as it was.
+// A limit that is no whole number of ticks holds rounded up to the next tick, Warn, too; the Policy itself is kept and given
+// back as it was.
 type Policy struct {
 	Name     string        // of the class, in events and statistics
 	Idle     time.Duration // longest time without a touch or a poll

@@ -3,6 +3,7 @@ package lapse
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // A queue holds endings for the hook workers, in order. Its length is fixed: whoever
@@ -11,6 +12,8 @@ import (
 type queue[K comparable, V any] struct {
 	e       *Engine[K, V]
 	workers int
+
+	pending atomic.Int64 // sessions that were claimed and whose hooks have not all run, on a worker or a caller
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -89,7 +92,7 @@ func (q *queue[K, V]) take(batch []ending[K, V]) int {
 	if q.closed {
 		return 0
 	}
-	n := min(len(batch), (q.n+q.workers-1)/q.workers)
+	n := min(len(batch), (q.n-1)/q.workers+1)
 	for i := range n {
 		batch[i] = q.ring[q.first]
 		q.ring[q.first] = ending[K, V]{}
@@ -133,7 +136,10 @@ func (q *queue[K, V]) serve() {
 		if n == 0 {
 			break
 		}
-		d.deliver(batch[:n])
+		func() {
+			defer q.finish(batch[:n])
+			d.deliver(batch[:n])
+		}()
 		clear(batch[:n])
 		q.mu.Lock()
 		q.busy--
@@ -141,6 +147,21 @@ func (q *queue[K, V]) serve() {
 		q.mu.Unlock()
 	}
 	over = true
+}
+
+// finish takes note that the hooks of ends have run.
+func (q *queue[K, V]) finish(ends []ending[K, V]) {
+	for i := range ends {
+		if !ends[i].warning {
+			q.pending.Add(-1)
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.changed != nil {
+		close(q.changed)
+		q.changed = nil
+	}
 }
 
 // wait waits until there is room, and returns how much.
@@ -168,13 +189,13 @@ func (q *queue[K, V]) wait(ctx context.Context) (int, error) {
 func (q *queue[K, V]) drain(ctx context.Context) error {
 	for {
 		q.mu.Lock()
-		idle, closed, changed := q.n == 0 && q.busy == 0, q.closed, q.watch()
+		idle, closed, changed := q.n == 0 && q.busy == 0 && q.pending.Load() == 0, q.closed, q.watch()
 		q.mu.Unlock()
 		switch {
-		case idle:
-			return nil
 		case closed:
 			return ErrClosed
+		case idle:
+			return nil
 		}
 		select {
 		case <-changed:

@@ -53,8 +53,8 @@ func (s Session[K, V]) read() moment {
 }
 
 // Touch tells that the user did something: the session's Idle starts anew, and a run
-// of polls ends. It returns false if the session has ended. It takes no lock, but in the
-// last moments before an end, and does not allocate.
+// of polls ends. It returns false if the session has ended. It does not allocate, and takes no
+// lock unless the session is held, has been warned, or is about to end.
 func (s Session[K, V]) Touch() bool {
 	if s.e == nil {
 		return false
@@ -76,7 +76,7 @@ func (s Session[K, V]) TouchAt(t time.Time) bool {
 	}
 	at := s.e.time.ns(t)
 	if until := s.e.time.coarse.until.Load(); until > 0 {
-		if stamp := s.e.time.ceil(at); stamp <= until && s.touchCoarse(until, stamp) {
+		if stamp := s.e.time.ceil(at); (stamp == until || stamp < until && !s.e.time.coarse.stalled()) && s.touchCoarse(until, stamp) {
 			return true
 		}
 	}
@@ -145,6 +145,9 @@ func (s Session[K, V]) touch(m moment, stamp int64, now bool) bool {
 		if r.state&(warnedBit|heldBit) != 0 || m.now >= s.e.terms(r).dueTick(r) || stamp < r.seen && r.polled() && !now {
 			return s.touchLocked(m, stamp, now)
 		}
+		if stamp > r.seen && stamp <= s.e.time.seen(r.seen, m) {
+			stamp = r.seen // it was seen later than its stamp says
+		}
 		if stamp <= r.seen && !r.polled() {
 			// Unless somebody has changed the rest of the cell between the readings.
 			if rec.state.Load() == r.state {
@@ -168,7 +171,7 @@ func (s Session[K, V]) touchLocked(m moment, stamp int64, now bool) bool {
 	if r := rec.read(); !now && r.polled() && stamp < r.runStart() {
 		clear = 0
 	}
-	rec.change(clear, 0, stamp)
+	sh.change(rec, clear, 0, stamp, m)
 	sh.arm(rec, idx, m)
 	return true
 }
@@ -300,13 +303,14 @@ func (s Session[K, V]) Deadline() (time.Time, bool) {
 // does not end the session by Idle or PollCap. Its Lifetime does, and so does a Poll past its PollCap or
 // PollMax. Hold returns false if the session has ended.
 func (s Session[K, V]) Hold() bool {
-	sh, rec, idx := s.lock(s.read())
+	m := s.read()
+	sh, rec, idx := s.lock(m)
 	if rec == nil {
 		return false
 	}
 	defer sh.unlock()
 	if !rec.read().held() {
-		rec.change(0, heldBit, 0)
+		sh.change(rec, 0, heldBit, 0, m)
 		return true
 	}
 	if sh.holds == nil {
@@ -334,7 +338,7 @@ func (s Session[K, V]) Release() bool {
 	} else if n == 1 {
 		delete(sh.holds, idx)
 	} else {
-		rec.change(heldBit, 0, m.stamp)
+		sh.change(rec, heldBit, 0, m.stamp, m)
 		sh.arm(rec, idx, m)
 	}
 	return true
@@ -385,17 +389,12 @@ func (s Session[K, V]) SetClass(c *Class[K, V]) bool {
 		return false
 	}
 	defer sh.unlock()
-	r := rec.read()
-	sh.count(r.class(), -1)
+	sh.count(rec.read().class(), -1)
 	sh.count(c.id, 1)
-	// Class and own Idle are two words: while they change, whoever looks without the lock is
-	// made to take it.
-	rec.change(0, warnedBit, 0)
+	// Who looks without the lock may see one of the two changed. At worst that takes the session for alive, as it was
+	// a moment ago.
 	rec.setClass(c.id)
 	rec.setIdle(0)
-	if !r.warned() {
-		rec.change(warnedBit, 0, 0)
-	}
 	sh.arm(rec, idx, m)
 	return true
 }
@@ -405,6 +404,10 @@ func (s Session[K, V]) SetClass(c *Class[K, V]) bool {
 // context.WithCancel, calling the function frees what the context holds. Engine.Close cancels it, too.
 func (s Session[K, V]) Context(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
+	if s.e == nil {
+		cancel(&EndedError{})
+		return ctx, func() {}
+	}
 	h := &hook[K, V]{closing: true}
 	// Whoever cancels the parent forgets the session, too.
 	stopParent := context.AfterFunc(parent, func() { s.stopHook(h) })

@@ -29,11 +29,26 @@ type shard[K comparable, V any] struct {
 	counts  []int                      // sessions by class
 	hooks   map[uint32]*ownHooks[K, V] // of sessions that have their own, by slot
 	holds   map[uint32]int             // holds beyond the first
-	warning map[uint32]bool            // sessions whose warning hooks wait or run
+	warning map[uint32]bool            // sessions whose warning hooks wait (false) or run (true)
 	ended   [ReasonShutdown + 1]uint64 // ends by reason
 	late    [len(Stats{}.Late)]uint64  // ends at deadlines, by how late they were
 
 	_ [64]byte // the next shard's lock is in another cache line
+}
+
+// change swaps bits of a live session's state: clears some, sets others, and sees it at stamp unless it was seen
+// later. A touch can come between; then it works on that one's result.
+func (sh *shard[K, V]) change(rec *record[K], clear, set uint64, stamp int64, m moment) {
+	for {
+		old := rec.state.Load()
+		seen := int64(old & tickMask)
+		if stamp > sh.e.time.seen(seen, m) {
+			seen = stamp
+		}
+		if rec.state.CompareAndSwap(old, old&^(clear|tickMask)|set|uint64(seen)) {
+			return
+		}
+	}
 }
 
 func (sh *shard[K, V]) init(e *Engine[K, V], id uint32) {
@@ -142,24 +157,36 @@ func (sh *shard[K, V]) alive(rec *record[K], gen uint64, m moment) bool {
 	}
 }
 
-// markDue marks every session that is due, so that no change of a policy revives it. What is due is
-// found in the wheel's due slots, since no session is armed for later than its end.
-func (sh *shard[K, V]) markDue(m moment) {
+// markDue marks every session that is due, so that no change of a policy revives it, and reports whether there are any. What
+// is due is found in the wheel's due slots, since no session is armed for later than its end.
+func (sh *shard[K, V]) markDue(m moment) (some bool) {
 	sh.mu.Lock()
 	sh.wheel.advance(m.now)
+	// Due sessions are armed anew, for now, and others may advance the wheel to there meanwhile.
+	left := sh.wheel.overdue(m.now)
 	sh.mu.Unlock()
 	var buf [mostBatch]entry
-	for n := len(buf); n == len(buf); {
+	for left > 0 {
 		sh.mu.Lock()
-		n = sh.wheel.pop(buf[:])
-		for _, e := range buf[:n] {
-			if rec, ok := sh.consume(e); ok {
-				sh.alive(rec, rec.read().gen(), m)
-				sh.arm(rec, e.idx(), m)
-			}
-		}
+		n := sh.wheel.pop(buf[:min(left, len(buf))])
+		some = sh.recheck(buf[:n], m) || some
 		sh.unlock()
+		if left -= n; n == 0 {
+			break
+		}
 	}
+	return some
+}
+
+// recheck marks the sessions of entries that have left the wheel, if they are due, and arms all anew. It reports whether some were.
+func (sh *shard[K, V]) recheck(entries []entry, m moment) (some bool) {
+	for _, e := range entries {
+		if rec, ok := sh.consume(e); ok {
+			some = !sh.alive(rec, rec.read().gen(), m) || some
+			sh.arm(rec, e.idx(), m)
+		}
+	}
+	return some
 }
 
 // arm sees to it that the wheel visits a session in time: when it is due, or before that when it is to be warned.
@@ -169,7 +196,7 @@ func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
 	if r.phase() == phaseLive {
 		t := sh.e.terms(r)
 		if r.warned() && m.now < t.warnTick(r) {
-			rec.change(warnedBit, 0, 0)
+			sh.change(rec, warnedBit, 0, 0, m)
 			sh.slab.noteWarned(idx, false)
 			r = sh.read(rec, m)
 		}
@@ -222,7 +249,7 @@ func (sh *shard[K, V]) rearm(page int, class uint64, warned bool, m moment) bool
 		for ; those != 0; those &= those - 1 {
 			i := 64*word + bits.TrailingZeros64(those)
 			rec := &p.records[i]
-			if r := rec.read(); r.phase() == phaseLive && r.class() == class {
+			if r := rec.read(); r.phase() <= phaseDue && r.class() == class {
 				sh.arm(rec, uint32(page<<pageShift|i), m)
 			}
 		}
@@ -268,12 +295,12 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 		case r.polled():
 			rec.setRun(r.runStart(), min(r.polls()+1, pollsMask))
 			// If a touch has come between it came after this poll, and the run stays ended.
-			rec.change(0, 0, m.stamp)
+			sh.change(rec, 0, 0, m.stamp, m)
 			sh.arm(rec, idx, m)
 			return nil, true
 		default:
 			rec.setRun(m.stamp, 1)
-			rec.change(0, runBit, m.stamp)
+			sh.change(rec, 0, runBit, m.stamp, m)
 			sh.arm(rec, idx, m)
 			return nil, true
 		}
@@ -350,6 +377,7 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64,
 	slot := idx<<e.shardBits | sh.id
 	hash := e.hash(rec.key)
 	home := e.shardOf(hash)
+	e.memory.add(rec.key, why, max(m.now, r.seen)) // before it leaves the index: Ended knows it throughout
 	home.index.mu.Lock()
 	home.index.remove(high(hash), slot)
 	home.index.mu.Unlock()
@@ -374,8 +402,8 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64,
 		e.total.Add(-1)
 	}
 	ended := max(m.now, r.seen) // which is rounded up
-	e.memory.add(rec.key, why, ended)
 	if e.hooked.Load() {
+		e.queue.pending.Add(1)
 		ends = append(ends, ending[K, V]{
 			key: rec.key, value: p.values[i], class: e.class(r), own: sh.hooks[idx], slot: slot, gen: r.gen(),
 			why: why, polls: r.polls(), started: r.started(), seen: r.seen, limit: limit, ended: ended,
@@ -394,13 +422,12 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64,
 // listed, so is what is to be warned, all others are armed anew.
 func (sh *shard[K, V]) listDue(m moment, list []listed) []listed {
 	sh.mu.Lock()
-	defer sh.unlock()
-	if sh.e.closed.Load() {
-		return list
-	}
 	sh.wheel.advance(m.now)
+	sh.mu.Unlock()
 	var buf [mostBatch]entry
-	for n := sh.wheel.pop(buf[:]); n > 0; n = sh.wheel.pop(buf[:]) {
+	for n := len(buf); n > 0; {
+		sh.mu.Lock()
+		n = sh.wheel.pop(buf[:])
 		for _, e := range buf[:n] {
 			rec, ok := sh.consume(e)
 			if !ok {
@@ -420,6 +447,7 @@ func (sh *shard[K, V]) listDue(m moment, list []listed) []listed {
 			}
 			list = append(list, l)
 		}
+		sh.unlock()
 	}
 	return list
 }
@@ -530,9 +558,6 @@ func (sh *shard[K, V]) clear(contexts []*hook[K, V]) []*hook[K, V] {
 			h.done.Store(true)
 		}
 	}
-	sh.index.mu.Lock()
-	sh.index.dir, sh.index.depth = nil, 0
-	sh.index.mu.Unlock()
 	sh.wheel = newWheel(sh.wheel.cur)
 	sh.slab.clear()
 	sh.hooks, sh.holds, sh.warning = nil, nil, nil

@@ -137,18 +137,6 @@ func (c *cell) mark(r reading, limit int64, why Reason) bool {
 	return true
 }
 
-// change swaps bits of a live session's state: clears some, sets others and
-// sees it at stamp. A touch can come between; then it works on that one's result.
-func (c *cell) change(clear, set uint64, stamp int64) {
-	for {
-		old := c.state.Load()
-		seen := max(int64(old&tickMask), stamp)
-		if c.state.CompareAndSwap(old, (old&^(clear|tickMask))|set|uint64(seen)) {
-			return
-		}
-	}
-}
-
 const (
 	pageShift = 10
 	pageSize  = 1 << pageShift

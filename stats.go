@@ -37,7 +37,7 @@ func (e *Engine[K, V]) Stats() Stats {
 		sh := &e.shards[i]
 		sh.mu.Lock()
 		for id, n := range sh.counts {
-			s.Live[classes[id].name] += n
+			s.Live[(*e.classes.Load())[id].name] += n // this shard may have a class that is newer than classes
 		}
 		for why, n := range sh.ended {
 			s.Ended[why] += n
@@ -59,10 +59,11 @@ func (e *Engine[K, V]) Occupancy() [][]int {
 	for level := range levels {
 		levels[level] = make([]int, wheelSlots)
 	}
+	now := e.time.now()
 	for i := range e.shards {
 		sh := &e.shards[i]
 		sh.mu.Lock()
-		sh.wheel.advance(e.time.now())
+		sh.wheel.advance(now)
 		sh.wheel.tally(levels)
 		sh.unlock()
 	}

@@ -68,14 +68,10 @@ type moment struct {
 	now   int64 // rounded down: what is due by it is due
 	stamp int64 // rounded up: what happened then happened no later
 	ns    int64 // since the origin
-	fuzz  int64 // the coarse clock's tick before the reading; see coarse
 }
 
 func (t *timeline) read() moment {
-	fuzz := t.coarse.fuzz()
-	m := t.momentOf(t.elapsed())
-	m.fuzz = fuzz
-	return m
+	return t.momentOf(t.elapsed())
 }
 
 func (t *timeline) momentOf(ns int64) moment {
@@ -84,7 +80,7 @@ func (t *timeline) momentOf(ns int64) moment {
 	if ns-now*t.tick > 0 {
 		stamp++
 	}
-	return moment{min(now, lastTick), min(stamp, lastTick), ns, noFuzz}
+	return moment{min(now, lastTick), min(stamp, lastTick), ns}
 }
 
 func (t *timeline) floor(ns int64) int64 { return min(ns/t.tick, lastTick) }
@@ -145,7 +141,7 @@ func (d dial) at(tick int64) time.Time {
 	const span = int64(1<<63 - 1)
 	// The sum of two limits can be longer than a Duration; a Time holds it.
 	half := tick / 2
-	if half > span/d.tick {
+	if tick-half > span/d.tick {
 		return d.wall.Add(time.Duration(span)).Add(time.Duration(span - d.elapsed))
 	}
 	return d.wall.Add(time.Duration(half*d.tick - d.elapsed)).Add(time.Duration((tick - half) * d.tick))

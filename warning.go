@@ -8,8 +8,11 @@ func (sh *shard[K, V]) warn(rec *record[K], idx uint32, r reading, t *terms, m m
 	if !t.toWarn(r, m.now) {
 		return ends
 	}
-	rec.change(0, warnedBit, 0)
+	sh.change(rec, 0, warnedBit, 0, m)
 	sh.slab.noteWarned(idx, true)
+	if _, waits := sh.warning[idx]; waits {
+		return ends // that one serves
+	}
 	own := sh.hooks[idx]
 	if (own == nil || len(own.before) == 0) && len(sh.e.warnings.load()) == 0 {
 		return ends
@@ -18,7 +21,7 @@ func (sh *shard[K, V]) warn(rec *record[K], idx uint32, r reading, t *terms, m m
 	if sh.warning == nil {
 		sh.warning = make(map[uint32]bool)
 	}
-	sh.warning[idx] = true
+	sh.warning[idx] = false
 	return append(ends, ending[K, V]{
 		key: rec.key, value: *sh.slab.value(idx), class: sh.e.class(r), slot: idx<<sh.e.shardBits | sh.id, gen: r.gen(),
 		warning: true, why: why, polls: r.polls(), started: r.started(), seen: r.seen, limit: limit,
@@ -29,15 +32,17 @@ func (sh *shard[K, V]) warn(rec *record[K], idx uint32, r reading, t *terms, m m
 // while the warning was waiting.
 func (e *Engine[K, V]) warningHooks(n *ending[K, V]) []*hook[K, V] {
 	sh, idx := e.locate(n.slot)
+	m := e.time.read()
 	sh.mu.Lock()
 	defer sh.unlock()
 	rec := sh.slab.record(idx)
-	if rec == nil || !sh.alive(rec, n.gen, e.time.read()) {
+	if rec == nil || !sh.alive(rec, n.gen, m) {
 		return nil
 	}
 	if r := rec.read(); !r.warned() || r.held() {
 		return nil
 	}
+	sh.warning[idx] = true
 	var hooks []*hook[K, V]
 	if own := sh.hooks[idx]; own != nil {
 		hooks = slices.Clone(own.before)
@@ -54,6 +59,7 @@ func (e *Engine[K, V]) stillWarns(n *ending[K, V]) bool {
 // endWarning has the wheel visit a warned session again.
 func (e *Engine[K, V]) endWarning(n *ending[K, V]) {
 	sh, idx := e.locate(n.slot)
+	m := e.time.read()
 	sh.mu.Lock()
 	defer sh.unlock()
 	rec := sh.slab.record(idx)
@@ -62,7 +68,7 @@ func (e *Engine[K, V]) endWarning(n *ending[K, V]) {
 	}
 	delete(sh.warning, idx)
 	if rec.read().phase() <= phaseDue {
-		sh.arm(rec, idx, e.time.read())
+		sh.arm(rec, idx, m)
 	}
 }
 

@@ -223,14 +223,18 @@ func (w *wheel) sift(buf []entry) int {
 	return n
 }
 
-// scan passes over the entries that are not due, slot after slot in the order of their starts, until visit says
-// that it wants no more. Visit is told the first and the last tick of the slot; an entry that it does not keep leaves
-// the wheel. It may place entries after the slot's last tick.
-func (w *wheel) scan(visit func(first, last int64, e entry) (keep, more bool)) {
+// unsift cuts off for pop what sift has not handed out yet.
+func (w *wheel) unsift() {
 	if w.sifting != 0 {
 		w.due = append(w.due, w.sifting)
 		w.sifting, w.siftFrom = 0, noTick
 	}
+}
+
+// scan passes over the entries that are not due, slot after slot in the order of their starts, until visit says
+// that it wants no more. Visit is told the first and the last tick of the slot; an entry that it does not keep leaves
+// the wheel. It may place entries after the slot's last tick.
+func (w *wheel) scan(visit func(first, last int64, e entry) (keep, more bool)) {
 	defer w.seek()
 	from, far := w.cur, farEntry{}
 	for {
@@ -288,6 +292,10 @@ func (w *wheel) scanSlot(level int, first int64, visit func(first, last int64, e
 		}
 	}
 	for w.chunks.pop(&kept, one[:]) > 0 {
+		chain = w.chunks.push(chain, one[0])
+	}
+	// What visit has placed may lie here, too.
+	for placed := w.detach(level, slot); w.chunks.pop(&placed, one[:]) > 0; {
 		chain = w.chunks.push(chain, one[0])
 	}
 	if chain != 0 {

@@ -1,0 +1,178 @@
+package lapse
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"math"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/benbjohnson/clock"
+)
+
+//go:noinline
+func badHook(Event[uint64, int]) { panic("oops") }
+
+//go:noinline
+func badHook16(Event[[16]byte, int]) { panic("oops") }
+
+// TestWorkerKeepsValue looks for the value of the last session in the hands of an idle worker.
+func TestWorkerKeepsValue(t *testing.T) {
+	type big [1 << 16]byte
+	e, _ := New[string, *big](Options{Tick: time.Millisecond, Default: Policy{Name: "d", Idle: 5 * time.Millisecond}})
+	defer e.Close()
+	done := make(chan bool, 1)
+	e.NotifyOnExpire(func(Event[string, *big]) { done <- true })
+	v := new(big)
+	w := weak.Make(v)
+	e.Start("a", v)
+	v = nil
+	<-done
+	time.Sleep(20 * time.Millisecond)
+	runtime.GC()
+	runtime.GC()
+	if w.Value() != nil {
+		t.Errorf("the value is still reachable")
+	}
+	runtime.KeepAlive(e)
+}
+
+// TestLogTellsKey has a hook panic and looks for the session id in the log, where arguments on the stack would show it.
+func TestLogTellsKey(t *testing.T) {
+	var log bytes.Buffer
+	e, _ := New[uint64, int](Options{Manual: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	defer e.Close()
+	e.NotifyOnExpire(badHook)
+	s, _ := e.Start(0xdeadbeefcafe, 0)
+	s.Expire()
+	if strings.Contains(log.String(), "deadbeefcafe") {
+		t.Errorf("the log has the key: %s", log.String()[strings.Index(log.String(), "deadbeefcafe")-60:][:120])
+	}
+	log.Reset()
+	e2, _ := New[[16]byte, int](Options{Manual: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	defer e2.Close()
+	e2.NotifyOnExpire(badHook16)
+	var k [16]byte
+	for i := range k {
+		k[i] = byte(0xa0 + i)
+	}
+	s2, _ := e2.Start(k, 0)
+	s2.Expire()
+	for _, words := range []string{"0xa0, 0xa1", "a0a1a2a3"} {
+		if strings.Contains(log.String(), words) {
+			t.Errorf("the log has the key:\n%s", log.String())
+		}
+	}
+}
+
+// TestStopBeforeAfterEnd stops a warning hook after the end.
+func TestStopBeforeAfterEnd(t *testing.T) {
+	e, _ := New[int, int](Options{Manual: true})
+	defer e.Close()
+	s, _ := e.Start(1, 0)
+	stop, _ := s.NotifyBeforeExpire(func(Event[int, int]) {})
+	s.Expire()
+	if stop() {
+		t.Error("stop says true after the end")
+	}
+}
+
+// TestManyWorkers takes from a queue with more workers than an int can add to.
+func TestManyWorkers(t *testing.T) {
+	for n := 2; n <= 6; n++ {
+		q := new(queue[int, int])
+		e, _ := New[int, int](Options{Manual: true, HookWorkers: math.MaxInt})
+		q.init(e, 0) // starts none
+		q.put(make([]ending[int, int], n))
+		q.workers = math.MaxInt
+		got := q.take(make([]ending[int, int], mostBatch))
+		if got < 1 || q.n != n-got {
+			t.Errorf("with %d in the queue, take gives %d and leaves %d", n, got, q.n)
+		}
+	}
+}
+
+// TestBatchHookSpoilsNext has one batch hook change its slice: the next one has its own.
+func TestBatchHookSpoilsNext(t *testing.T) {
+	e, _ := New[int, int](Options{Manual: true})
+	defer e.Close()
+	e.NotifyOnExpireBatch(func(evs []Event[int, int]) { clear(evs) })
+	got := 0
+	e.NotifyOnExpireBatch(func(evs []Event[int, int]) { got = evs[0].Key })
+	s, _ := e.Start(7, 0)
+	s.Expire()
+	if got != 7 {
+		t.Errorf("the second batch hook is given the key %d", got)
+	}
+}
+
+// TestGoexit has hooks of every kind end their goroutine.
+func TestGoexit(t *testing.T) {
+	m := clock.NewMock()
+	e, _ := New[int, int](Options{Manual: true, Clock: m, Default: Policy{Name: "d", Idle: 10 * time.Second, Warn: time.Second}})
+	defer e.Close()
+	var log []string
+	note := func(s string) func(Event[int, int]) {
+		return func(Event[int, int]) { log = append(log, s); runtime.Goexit() }
+	}
+	e.NotifyOnExpire(note("e1"))
+	e.NotifyOnExpire(note("e2"))
+	e.NotifyBeforeExpire(note("w"))
+	c, _ := e.Class(Policy{Name: "d", Idle: 10 * time.Second, Warn: time.Second})
+	c.NotifyOnExpire(note("c"))
+	e.NotifyOnExpireBatch(func([]Event[int, int]) { log = append(log, "b1"); runtime.Goexit() })
+	e.NotifyOnExpireBatch(func([]Event[int, int]) { log = append(log, "b2"); runtime.Goexit() })
+	for k := range 3 {
+		s, _ := e.Start(k, 0)
+		s.NotifyOnExpire(note("s"))
+		s.NotifyBeforeExpire(note("sw"))
+	}
+	for range 2 {
+		m.Add(5 * time.Second)
+		done := make(chan bool)
+		go func() { defer close(done); e.Advance() }()
+		<-done
+		if e.advancing.Load() {
+			t.Error("advancing")
+		}
+	}
+	m.Add(-500 * time.Millisecond)
+	if err := CheckInvariants(e); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestContextLeak makes contexts of parents that are cancelled at that moment.
+func TestContextLeak(t *testing.T) {
+	e, _ := New[int, int](Options{Manual: true})
+	defer e.Close()
+	s, _ := e.Start(1, 0)
+	parent, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 20000 {
+		_, stop := s.Context(parent)
+		stop()
+	}
+	time.Sleep(100 * time.Millisecond)
+	sh, idx := e.locate(s.slot())
+	sh.mu.Lock()
+	n := len(sh.hooks[idx].expire)
+	sh.mu.Unlock()
+	if n > 0 {
+		t.Errorf("%d hooks of cancelled contexts are kept", n)
+	}
+}
+
+// TestZeroContext makes a context of the zero Session and a parent that is cancelled.
+func TestZeroContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 100 {
+		Session[int, int]{}.Context(ctx)
+	}
+	time.Sleep(50 * time.Millisecond)
+}
