@@ -110,7 +110,7 @@ func (sh *shard[K, V]) nearest(m moment, best listed) listed {
 			if first > best.limit+1 {
 				return true, false
 			}
-		} else if first-m.now >= (best.limit-m.now)/9*8 {
+		} else if left := best.limit - m.now; first-m.now >= left-left/9 {
 			return true, false
 		}
 		rec := sh.slab.record(e.idx())

@@ -442,6 +442,7 @@ func (o *oracle) shutdown() string {
 		return "closed"
 	}
 	o.closing = true
+	o.overdue()
 	o.batch(o.endAll("shutdown", slices.Clone(o.open)))
 	if o.closed { // a hook has cut it short
 		return "closed"
