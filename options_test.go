@@ -196,8 +196,8 @@ func TestEvictNearest(t *testing.T) {
 				}
 				if rapid.IntRange(0, 3).Draw(t, "sleep") == 0 {
 					time.Sleep(seconds(0, 60, "time"))
-					synctest.Wait()
 				}
+				synctest.Wait() // what is due has ended
 				now := time.Now()
 				ends := make(map[int]time.Time)
 				for s := range e.All() {
