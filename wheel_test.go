@@ -66,6 +66,14 @@ func TestWheel(t *testing.T) {
 					next++
 				}
 			},
+			"crowd": func(t *rapid.T) {
+				tick := now + delta.Draw(t, "delta")
+				for range 20 {
+					ticks[next] = tick
+					far[next] = w.place(tick, next)
+					next++
+				}
+			},
 			"past": func(t *rapid.T) {
 				tick := max(w.cur-rapid.Int64Range(0, 1000).Draw(t, "ago"), 0)
 				ticks[next] = tick
