@@ -44,13 +44,16 @@ func fill(b *testing.B, n int) (*engine, []session) {
 	return e, sessions
 }
 
-// sizes are the numbers of sessions that are touched: a hot few, and more than a cache holds.
+// sizes are the numbers of sessions that are touched: a hot few, and more than
+// a cache holds.
 var sizes = []int{1000, 1000000}
 
-// orders is a power of two, so that the remainder by it costs nothing beside a touch.
+// orders is a power of two, so that the remainder by it costs nothing beside a
+// touch.
 const orders = 1 << 16
 
-// order visits n sessions in a random order, which is drawn before the clock runs.
+// order visits n sessions in a random order, which is drawn before the clock
+// runs.
 func order(n int) []uint32 {
 	r := rand.New(rand.NewPCG(1, 2))
 	order := make([]uint32, orders)
@@ -132,7 +135,8 @@ func BenchmarkInfo(b *testing.B) {
 	}
 }
 
-// BenchmarkStart starts a million sessions at a time and reports what one takes of memory.
+// BenchmarkStart starts a million sessions at a time and reports what one takes
+// of memory.
 func BenchmarkStart(b *testing.B) {
 	const n = 1000000
 	b.Run("n="+strconv.Itoa(n), func(b *testing.B) {
@@ -183,7 +187,8 @@ func BenchmarkExpire(b *testing.B) {
 	})
 }
 
-// BenchmarkAdvance ends sessions at their deadlines in a loop of the embedder's, one an operation.
+// BenchmarkAdvance ends sessions at their deadlines in a loop of the
+// embedder's, one an operation.
 func BenchmarkAdvance(b *testing.B) {
 	const n = 100000
 	for _, hooks := range []int{0, 1} {
@@ -218,8 +223,9 @@ func BenchmarkAdvance(b *testing.B) {
 	}
 }
 
-// BenchmarkSetPolicy changes the policy of a class with many sessions, to and fro. It reports the longest time that a
-// Touch or a Start took meanwhile on another goroutine.
+// BenchmarkSetPolicy changes the policy of a class with many sessions, to and
+// fro. It reports the longest time that a Touch or a Start took meanwhile on
+// another goroutine.
 func BenchmarkSetPolicy(b *testing.B) {
 	for _, n := range []int{100000, 10000000} {
 		for _, change := range []string{"lengthen", "shorten"} {

@@ -15,12 +15,14 @@ type Class[K comparable, V any] struct {
 	hooks hookList[K, V]
 }
 
-// mostClasses is the most classes that an engine has: a session names its own in 16 bits.
+// mostClasses is the most classes that an engine has: a session names its own
+// in 16 bits.
 const mostClasses = classMask
 
-// Class returns the class with the policy's name, and makes it if there is none. It is an error if the
-// policy makes no sense (see [Policy]), if the class of that name has another policy
-// now, if there are 65535 classes, or if the engine is closed ([ErrClosed]).
+// Class returns the class with the policy's name, and makes it if there is
+// none. It is an error if the policy makes no sense (see [Policy]), if the
+// class of that name has another policy now, if there are 65535 classes, or if
+// the engine is closed ([ErrClosed]).
 func (e *Engine[K, V]) Class(p Policy) (*Class[K, V], error) {
 	if err := p.validate(); err != nil {
 		return nil, err
@@ -50,11 +52,11 @@ func (e *Engine[K, V]) Class(p Policy) (*Class[K, V], error) {
 	return c, nil
 }
 
-// Start starts a session of the class under key. If a live session has the key, it returns
-// that one and [ErrExists]. If the key's session is due but has not
+// Start starts a session of the class under key. If a live session has the key,
+// it returns that one and [ErrExists]. If the key's session is due but has not
 // been ended yet, that one is ended first, and its hooks run before Start
-// returns. Other errors: [ErrClosed], [ErrFull], and a key that is not equal to itself, such as
-// a NaN.
+// returns. Other errors: [ErrClosed], [ErrFull], and a key that is not equal to
+// itself, such as a NaN.
 func (c *Class[K, V]) Start(key K, value V) (Session[K, V], error) {
 	return c.e.start(c, key, value)
 }
@@ -62,11 +64,12 @@ func (c *Class[K, V]) Start(key K, value V) (Session[K, V], error) {
 // Policy returns the policy as it was given to Class or SetPolicy last.
 func (c *Class[K, V]) Policy() Policy { return c.e.termsOf(c.id).policy }
 
-// SetPolicy gives the class, and all sessions of it that live, another policy. Their new ends count from
-// when they were started and last seen, so that some can be due at once; what
-// was due before stays ended. Look-ups obey when SetPolicy returns, and the wheels are armed for all
-// by then. Policies that only lengthen need no walk through the sessions. Errors: a
-// policy that makes no sense, one with another Name, [ErrClosed].
+// SetPolicy gives the class, and all sessions of it that live, another policy.
+// Their new ends count from when they were started and last seen, so that some
+// can be due at once; what was due before stays ended. Look-ups obey when
+// SetPolicy returns, and the wheels are armed for all by then. Policies that
+// only lengthen need no walk through the sessions. Errors: a policy that makes
+// no sense, one with another Name, [ErrClosed].
 func (c *Class[K, V]) SetPolicy(p Policy) error {
 	if err := p.validate(); err != nil {
 		return err
@@ -74,7 +77,8 @@ func (c *Class[K, V]) SetPolicy(p Policy) error {
 	if p.Name != c.name {
 		return fmt.Errorf("lapse: Policy.Name is %q: the class is named %q and keeps its name", p.Name, c.name)
 	}
-	// One change at a time, or the one that is armed last could be the one that was stored first.
+	// One change at a time, or the one that is armed last could be the one that
+	// was stored first.
 	c.e.setPolicy.Lock()
 	defer c.e.setPolicy.Unlock()
 	c.e.markDue()
@@ -93,7 +97,8 @@ func (c *Class[K, V]) SetPolicy(p Policy) error {
 	return nil
 }
 
-// Len returns the number of the class's sessions, those included that are due but have not been ended yet.
+// Len returns the number of the class's sessions, those included that are due
+// but have not been ended yet.
 func (c *Class[K, V]) Len() int {
 	n := 0
 	for i := range c.e.shards {
@@ -115,8 +120,9 @@ func (e *Engine[K, V]) markDue() {
 	}
 }
 
-// rearm arms the sessions of a class for their new ends; or only those that have been warned, which the bits of a page
-// tell. It goes round the shards, a page at a time, so that whoever waits for a shard's lock gets it.
+// rearm arms the sessions of a class for their new ends; or only those that
+// have been warned, which the bits of a page tell. It goes round the shards, a
+// page at a time, so that whoever waits for a shard's lock gets it.
 func (e *Engine[K, V]) rearm(c *Class[K, V], warned bool) {
 	for n, more := 0, true; more; n++ {
 		more = false

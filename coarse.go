@@ -5,31 +5,37 @@ import (
 	"sync/atomic"
 )
 
-// A coarse clock spares a touch the reading of the real clock, which costs several
-// times what the touch does. While many touches arrive the driver publishes, about
-// once a tick, a tick that is not over yet: until. A touch takes that for its stamp.
+// A coarse clock spares a touch the reading of the real clock, which costs
+// several times what the touch does. While many touches arrive the driver
+// publishes, about once a tick, a tick that is not over yet: until. A touch
+// takes that for its stamp.
 //
 // No session may end early because the driver came late. Say until is S.
 //
 //   - As long as S is not over, S is the true time rounded up, or a tick more.
-//   - The driver takes S back before it looks at the clock: it stores -S. If S was over by
-//     then, a touch may have been made as late as now with the stamp S; the driver
-//     records the stall, from S to now rounded up, and only then publishes anew. Whoever
-//     judges a session maps the stamp when it was seen through the recorded stalls.
-//   - Whoever judges reads the clock, then the session's stamp, then until. If that is the stamp, or its negative, the
-//     session counts as seen now. If it is something else, the stamp is of a touch that read the clock itself, or until
-//     has been replaced since, and the stall, if any, was recorded before that.
-//   - A touch that finds a session seen after S knows that S is over; one that finds a session
-//     due at S or in the tick after it does not trust S so far. Both read the clock.
+//   - The driver takes S back before it looks at the clock: it stores -S. If S
+//     was over by then, a touch may have been made as late as now with the
+//     stamp S; the driver records the stall, from S to now rounded up, and only
+//     then publishes anew. Whoever judges a session maps the stamp when it was
+//     seen through the recorded stalls.
+//   - Whoever judges reads the clock, then the session's stamp, then until. If
+//     that is the stamp, or its negative, the session counts as seen now. If it
+//     is something else, the stamp is of a touch that read the clock itself, or
+//     until has been replaced since, and the stall, if any, was recorded before
+//     that.
+//   - A touch that finds a session seen after S knows that S is over; one that
+//     finds a session due at S or in the tick after it does not trust S so far.
+//     Both read the clock.
 //
-// The driver takes until back (to zero) whenever it is going to sleep for longer than S.
+// The driver takes until back (to zero) whenever it is going to sleep for
+// longer than S.
 type coarse struct {
 	until  atomic.Int64 // S, -S while it is being replaced, 0 when off
 	stalls atomic.Pointer[stalls]
 	_      [48]byte // touches write what follows, and read what precedes
 
-	// burst counts the touches that read the clock in a tick: the count, and the tick
-	// above burstBits.
+	// burst counts the touches that read the clock in a tick: the count, and
+	// the tick above burstBits.
 	burst  atomic.Int64
 	wanted atomic.Bool
 
@@ -38,7 +44,8 @@ type coarse struct {
 
 const (
 	burstBits = 16
-	// burstOn is how many touches in a tick make it worth while to publish, and burstTicks for how long.
+	// burstOn is how many touches in a tick make it worth while to publish, and
+	// burstTicks for how long.
 	burstOn    = 256
 	burstTicks = 64
 )
@@ -52,7 +59,8 @@ func (c *coarse) inUse(stamp int64) bool {
 // stalled reports whether a stall has ever been recorded.
 func (c *coarse) stalled() bool { return c.stalls.Load() != nil }
 
-// note counts a touch that has read the clock, and reports whether the driver should be woken to publish.
+// note counts a touch that has read the clock, and reports whether the driver
+// should be woken to publish.
 func (c *coarse) note(now int64) bool {
 	if burst := c.burst.Load(); burst>>burstBits != now {
 		c.burst.Store(now<<burstBits | 1)
@@ -65,7 +73,8 @@ func (c *coarse) note(now int64) bool {
 	return true
 }
 
-// publish replaces until if it is over, or nearly so, or opens it if it is wanted. The driver alone calls it.
+// publish replaces until if it is over, or nearly so, or opens it if it is
+// wanted. The driver alone calls it.
 func (t *timeline) publish() {
 	c := &t.coarse
 	ns := t.elapsed()
@@ -94,8 +103,8 @@ func (t *timeline) unpublish() {
 	}
 }
 
-// retire takes until back and returns a reading of the clock from after that. If the tick was over, it records
-// the stall first.
+// retire takes until back and returns a reading of the clock from after that.
+// If the tick was over, it records the stall first.
 func (t *timeline) retire(until int64) int64 {
 	t.coarse.until.Store(-until)
 	ns := t.elapsed()
@@ -105,13 +114,14 @@ func (t *timeline) retire(until int64) int64 {
 	return ns
 }
 
-// renewal returns when until is to be replaced: so much before its end that a timer is mostly in time.
+// renewal returns when until is to be replaced: so much before its end that a
+// timer is mostly in time.
 func (t *timeline) renewal(until int64) int64 { return until*t.tick - t.margin() }
 
 func (t *timeline) margin() int64 { return t.tick / 8 }
 
-// seen maps the stamp when a session was seen, which was read after the clock, to the latest time at which that can
-// have been.
+// seen maps the stamp when a session was seen, which was read after the clock,
+// to the latest time at which that can have been.
 func (t *timeline) seen(stamp int64, m moment) int64 {
 	if t.coarse.inUse(stamp) {
 		return max(stamp, m.stamp)
@@ -122,9 +132,9 @@ func (t *timeline) seen(stamp int64, m moment) int64 {
 	return stamp
 }
 
-// stalls says by how much the stamps of which ticks were late. It is immutable, in order of the
-// ticks, and of bounded length: where there were many stalls, neighbours are told
-// together, which can only map a stamp to a later time.
+// stalls says by how much the stamps of which ticks were late. It is immutable,
+// in order of the ticks, and of bounded length: where there were many stalls,
+// neighbours are told together, which can only map a stamp to a later time.
 type stalls []stall
 
 type stall struct {
@@ -139,7 +149,8 @@ const (
 	keptStalls = 16
 )
 
-// with returns the stalls with one more, later than all others: what was stamped from was made by to.
+// with returns the stalls with one more, later than all others: what was
+// stamped from was made by to.
 func (s *stalls) with(from, to int64) *stalls {
 	var list stalls
 	if s != nil {

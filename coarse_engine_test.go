@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// touchUntil touches s until the time is over or it has ended, and notes when the last touch that succeeded began.
+// touchUntil touches s until the time is over or it has ended, and notes when
+// the last touch that succeeded began.
 func touchUntil(s Session[int, *atomic.Int64], last *atomic.Int64, origin, end time.Time) {
 	for {
 		now := time.Now()
@@ -24,8 +25,9 @@ func touchUntil(s Session[int, *atomic.Int64], last *atomic.Int64, origin, end t
 	}
 }
 
-// TestTouchWhileTheDriverStalls blocks the driver for ten ticks and more while sessions are touched by its
-// coarse clock, which stands still then. None of them may end early.
+// TestTouchWhileTheDriverStalls blocks the driver for ten ticks and more while
+// sessions are touched by its coarse clock, which stands still then. None of
+// them may end early.
 func TestTouchWhileTheDriverStalls(t *testing.T) {
 	const idle = 60 * time.Millisecond
 	e, err := New[int, *atomic.Int64](Options{Default: Policy{Name: "touched", Idle: idle}})
@@ -77,8 +79,9 @@ func TestTouchWhileTheDriverStalls(t *testing.T) {
 	}
 }
 
-// TestTouchedSessionsWhileAllCoresAreBusy has many sessions touched by the coarse clock while other goroutines keep all
-// processors busy, so that the driver comes late. None of them may end early, and all end.
+// TestTouchedSessionsWhileAllCoresAreBusy has many sessions touched by the
+// coarse clock while other goroutines keep all processors busy, so that the
+// driver comes late. None of them may end early, and all end.
 func TestTouchedSessionsWhileAllCoresAreBusy(t *testing.T) {
 	n := 100000
 	if testing.Short() {

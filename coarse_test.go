@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A scriptedClock shows the time it is set to, and lets a test look in before and after it is read.
+// A scriptedClock shows the time it is set to, and lets a test look in before
+// and after it is read.
 type scriptedClock struct {
 	clock.Clock
 	ns     int64
@@ -28,9 +29,11 @@ func (c *scriptedClock) Now() time.Time {
 	return now
 }
 
-// TestCoarseClockNeverEarly lets the publisher of the coarse clock come early, late and very late, with touches and
-// judges at every point, also between its steps, and judges that go on with a reading of the clock from long ago. Whoever judges a touched session must find it seen no
-// earlier than it was, and later only by what the publisher was.
+// TestCoarseClockNeverEarly lets the publisher of the coarse clock come early,
+// late and very late, with touches and judges at every point, also between its
+// steps, and judges that go on with a reading of the clock from long ago.
+// Whoever judges a touched session must find it seen no earlier than it was,
+// and later only by what the publisher was.
 func TestCoarseClockNeverEarly(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tick := rapid.SampledFrom([]time.Duration{time.Millisecond, 10 * time.Millisecond, 7 * time.Millisecond}).Draw(t, "tick")
@@ -48,7 +51,8 @@ func TestCoarseClockNeverEarly(t *testing.T) {
 		judge := func() {
 			for _, m := range waiting {
 				for _, touch := range touches {
-					// What was touched after the reading need only be alive by it.
+					// What was touched after the reading need only be alive by
+					// it.
 					if seen := line.seen(touch.stamp, m); seen*line.tick < min(touch.at, m.ns) {
 						t.Fatalf("by a reading of %v, a touch at %v with the stamp %d counts as seen at %d: too early",
 							time.Duration(m.ns), time.Duration(touch.at), touch.stamp, seen)

@@ -284,8 +284,8 @@ func testShutdown(t *testing.T) {
 	wantCount(t, "hooks after Close", len(e.events()), 0)
 }
 
-// testCallsFromHooks has hooks call into the engine while others use it; most of
-// the answers are up to chance, but the race detector sees the calls.
+// testCallsFromHooks has hooks call into the engine while others use it; most
+// of the answers are up to chance, but the race detector sees the calls.
 func testCallsFromHooks(t *testing.T) {
 	e := newDriven(t, lapse.Options{HookWorkers: 2, Default: lapse.Policy{Name: "second", Idle: 1 * sec}})
 	e.NotifyOnExpire(func(ev testEvent) {

@@ -44,7 +44,8 @@ var hookKinds = []hookKind{
 	{"engine", func(e *manualEngine, _ testSession, f func(testEvent)) func() bool { return e.NotifyOnExpire(f) }},
 }
 
-// ways are the two ways to an end that a test can choose: a call, and the clock.
+// ways are the two ways to an end that a test can choose: a call, and the
+// clock.
 var ways = []struct {
 	name string
 	end  func(*manualEngine, testSession)

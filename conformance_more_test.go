@@ -12,8 +12,8 @@ import (
 	"github.com/lapse-go/lapse"
 )
 
-// The rows here need holds, the memory of ended sessions, capacity, statistics or
-// contexts, or say more about them in a row that has been tested.
+// The rows here need holds, the memory of ended sessions, capacity, statistics
+// or contexts, or say more about them in a row that has been tested.
 
 func (e *manualEngine) wantEnding(key string, reason lapse.Reason, when time.Duration) {
 	e.t.Helper()
@@ -321,7 +321,8 @@ func TestCapacityRules(t *testing.T) {
 			}
 			seen = append(seen, stats)
 		}
-		// Twice as many are due, and no more of them wait in memory of their own.
+		// Twice as many are due, and no more of them wait in memory of their
+		// own.
 		first, second := seen[0], seen[1]
 		if first.Queue == 0 || first.Overdue < n/2 || second.Queue != first.Queue || second.Overdue < first.Overdue+n {
 			t.Fatalf("%d hooks waiting, %d sessions overdue; then %d and %d",

@@ -38,7 +38,8 @@ type manualEngine struct {
 	events []testEvent  // of every session, in the order in which they ended
 }
 
-// newEngine makes a manualEngine whose default class has the given policy, if any.
+// newEngine makes a manualEngine whose default class has the given policy, if
+// any.
 func newEngine(t *testing.T, policy ...lapse.Policy) *manualEngine {
 	t.Helper()
 	var o lapse.Options

@@ -116,8 +116,8 @@ func TestWarningRules(t *testing.T) {
 
 func TestWarningOrder(t *testing.T) { inBubble(t, "case=161", testWarningOrder) }
 
-// testWarningOrder has warnings that last beyond the end that they announce, and
-// ends by call while the warning waits in the queue.
+// testWarningOrder has warnings that last beyond the end that they announce,
+// and ends by call while the warning waits in the queue.
 func testWarningOrder(t *testing.T) {
 	e := newDriven(t, lapse.Options{
 		HookWorkers: 4, Default: lapse.Policy{Name: "warned", Idle: 10 * sec, Warn: 2 * sec},
@@ -151,7 +151,8 @@ func testWarningOrder(t *testing.T) {
 	}
 }
 
-// TestShorterWarn shortens Warn: a session whose own Idle was too short to be warned of is warned now.
+// TestShorterWarn shortens Warn: a session whose own Idle was too short to be
+// warned of is warned now.
 func TestShorterWarn(t *testing.T) {
 	p := lapse.Policy{Name: "warned", Idle: 900 * sec, Warn: 60 * sec}
 	e := newEngine(t, p)

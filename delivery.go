@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// An ending is a session on its way from the end to its hooks; or, with
-// warning set, one that goes on and whose warning is due.
+// An ending is a session on its way from the end to its hooks; or, with warning
+// set, one that goes on and whose warning is due.
 type ending[K comparable, V any] struct {
 	key     K
 	value   V
@@ -44,9 +44,9 @@ func (n *ending[K, V]) event(d dial) Event[K, V] {
 // mostBatch is the most events that a batch hook is given.
 const mostBatch = 256
 
-// A delivery calls the hooks of endings, one ending after the other. It always knows what
-// comes next, so that when a hook ends its goroutine (runtime.Goexit) the
-// rest is still called.
+// A delivery calls the hooks of endings, one ending after the other. It always
+// knows what comes next, so that when a hook ends its goroutine
+// (runtime.Goexit) the rest is still called.
 type delivery[K comparable, V any] struct {
 	e       *Engine[K, V]
 	ctx     context.Context // nil, or no hook begins once it has ended
@@ -72,7 +72,8 @@ const (
 	stageDone
 )
 
-// deliver calls the hooks of ends, at most mostBatch of them, on this goroutine.
+// deliver calls the hooks of ends, at most mostBatch of them, on this
+// goroutine.
 func (e *Engine[K, V]) deliver(ends []ending[K, V]) {
 	if len(ends) > 0 {
 		defer e.queue.finish(ends)
@@ -191,8 +192,8 @@ func (d *delivery[K, V]) step() bool {
 	return d.stage != stageDone
 }
 
-// nextOwn returns the next of a session's own hooks, those that were added meanwhile
-// included. When there are no more it gives up the session's slot.
+// nextOwn returns the next of a session's own hooks, those that were added
+// meanwhile included. When there are no more it gives up the session's slot.
 func (e *Engine[K, V]) nextOwn(n *ending[K, V]) func(Event[K, V]) {
 	if n.own == nil {
 		return nil
@@ -242,8 +243,8 @@ func (e *Engine[K, V]) callBatch(fn func([]Event[K, V]), events []Event[K, V]) {
 	fn(events)
 }
 
-// recoverHook is deferred around a hook. The log says where the hook failed and never of whose
-// session.
+// recoverHook is deferred around a hook. The log says where the hook failed and
+// never of whose session.
 func (e *Engine[K, V]) recoverHook() {
 	if v := recover(); v != nil {
 		e.stats.panics.Add(1)
@@ -257,8 +258,8 @@ func (e *Engine[K, V]) report(msg string, args ...any) {
 	e.logger.Error(msg, args...)
 }
 
-// callers tells the functions and lines of the panicking hook. Unlike debug.Stack it leaves out arguments, among which is
-// the key.
+// callers tells the functions and lines of the panicking hook. Unlike
+// debug.Stack it leaves out arguments, among which is the key.
 func callers() string {
 	var pcs [64]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])

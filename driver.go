@@ -12,12 +12,12 @@ import (
 	"github.com/benbjohnson/clock"
 )
 
-// A driver is the goroutine that ends sessions at their deadlines. It sleeps until the
-// earliest visit of any shard.
+// A driver is the goroutine that ends sessions at their deadlines. It sleeps
+// until the earliest visit of any shard.
 //
 // No wake-up is lost: the driver stores until and then reads every shard's next
-// once more before it sleeps; whoever lowers a next stores it and then reads until. One of
-// the two sees what the other has stored.
+// once more before it sleeps; whoever lowers a next stores it and then reads
+// until. One of the two sees what the other has stored.
 type driver[K comparable, V any] struct {
 	e     *Engine[K, V]
 	until atomic.Int64  // the tick it sleeps until; awake while it does not
@@ -54,7 +54,8 @@ func (d *driver[K, V]) start() {
 	go d.run()
 }
 
-// stop ends the goroutine and waits until it has gone, which is at once: it runs no hook.
+// stop ends the goroutine and waits until it has gone, which is at once: it
+// runs no hook.
 func (d *driver[K, V]) stop() {
 	d.mu.Lock()
 	d.stopped = true
@@ -86,7 +87,8 @@ func (d *driver[K, V]) nudge(tick int64) {
 	}
 }
 
-// settle wakes the driver when no shard has a visit left, so that it stops its timer.
+// settle wakes the driver when no shard has a visit left, so that it stops its
+// timer.
 func (d *driver[K, V]) settle() {
 	if until := d.until.Load(); until != awake && until != noTick && d.e.nextVisit() == noTick {
 		d.kick()
@@ -122,8 +124,9 @@ func (d *driver[K, V]) run() {
 	}
 }
 
-// round visits each shard whose time has come once. It reports whether there is more to
-// do; when the hook queue is full there is not, until the queue has room.
+// round visits each shard whose time has come once. It reports whether there is
+// more to do; when the hook queue is full there is not, until the queue has
+// room.
 func (d *driver[K, V]) round(v *visit, ends []ending[K, V]) (_ []ending[K, V], more bool) {
 	for i := range d.e.shards {
 		sh := &d.e.shards[i]
@@ -148,7 +151,8 @@ func (d *driver[K, V]) round(v *visit, ends []ending[K, V]) (_ []ending[K, V], m
 	return ends, more
 }
 
-// sleep waits until the next visit, or until the coarse clock is to be renewed, or until somebody kicks.
+// sleep waits until the next visit, or until the coarse clock is to be renewed,
+// or until somebody kicks.
 func (d *driver[K, V]) sleep() {
 	defer d.until.Store(awake)
 	t := &d.e.time
@@ -183,8 +187,9 @@ func (d *driver[K, V]) sleep() {
 		return
 	}
 	d.arm(sleep)
-	// A mock clock may have been moved before the timer was armed, which then stands too late. If it stands
-	// in the past, it does not fire before the clock is moved again.
+	// A mock clock may have been moved before the timer was armed, which then
+	// stands too late. If it stands in the past, it does not fire before the
+	// clock is moved again.
 	if now := t.elapsed(); t.floor(now) >= next || now-ns >= t.tick {
 		return
 	}
@@ -202,7 +207,8 @@ func (d *driver[K, V]) arm(sleep time.Duration) {
 	}
 }
 
-// A listed session waits to be ended, or to be warned after those, in order of limit and start.
+// A listed session waits to be ended, or to be warned after those, in order of
+// limit and start.
 type listed struct {
 	limit   int64
 	order   uint64
@@ -222,15 +228,16 @@ func (l listed) compare(other listed) int {
 	return cmp.Or(cmp.Compare(l.limit, other.limit), cmp.Compare(l.order, other.order))
 }
 
-// Advance ends the sessions that are due now, in order of their deadlines and then of
-// their start, and runs the hooks of each, and the warnings that are due after those. It is for
-// engines with Options.Manual, whose embedder calls it from a loop; on others it does nothing and returns false.
+// Advance ends the sessions that are due now, in order of their deadlines and
+// then of their start, and runs the hooks of each, and the warnings that are
+// due after those. It is for engines with Options.Manual, whose embedder calls
+// it from a loop; on others it does nothing and returns false.
 //
 // It reads the clock once. What its hooks start waits for the next call. While
 // one Advance runs, another, also one called by a hook, ends nothing.
 //
-// Next is when to call again at the latest; ok is false if there is nothing to wait
-// for. A Start, or whatever shortens an end, can bring it forward.
+// Next is when to call again at the latest; ok is false if there is nothing to
+// wait for. A Start, or whatever shortens an end, can bring it forward.
 func (e *Engine[K, V]) Advance() (next time.Time, ok bool) {
 	if !e.manual {
 		return time.Time{}, false
@@ -256,8 +263,8 @@ func (e *Engine[K, V]) advance() {
 	a.run()
 }
 
-// An agenda ends listed sessions in their order, each with its hooks before the next. Like
-// a delivery it goes on when a hook ends its goroutine.
+// An agenda ends listed sessions in their order, each with its hooks before the
+// next. Like a delivery it goes on when a hook ends its goroutine.
 type agenda[K comparable, V any] struct {
 	e    *Engine[K, V]
 	m    moment

@@ -15,7 +15,8 @@ import (
 	"github.com/lapse-go/lapse"
 )
 
-// TestHugeDurations sets every limit as high as it goes: sums of such limits must not wrap to a time in the past.
+// TestHugeDurations sets every limit as high as it goes: sums of such limits
+// must not wrap to a time in the past.
 func TestHugeDurations(t *testing.T) {
 	const forever = time.Duration(math.MaxInt64)
 	for _, tick := range []time.Duration{time.Millisecond, 10 * time.Millisecond, time.Hour, forever} {
@@ -51,7 +52,8 @@ func TestHugeDurations(t *testing.T) {
 	}
 }
 
-// TestHorizon sets ends around the distances where the wheel's levels and the tree of far entries take over from each other.
+// TestHorizon sets ends around the distances where the wheel's levels and the
+// tree of far entries take over from each other.
 func TestHorizon(t *testing.T) {
 	const tick = time.Millisecond
 	var idles []time.Duration
@@ -88,7 +90,8 @@ func TestHorizon(t *testing.T) {
 	}
 }
 
-// TestEarlierEndWakesTheDriver starts a short session while the driver sleeps for a long one.
+// TestEarlierEndWakesTheDriver starts a short session while the driver sleeps
+// for a long one.
 func TestEarlierEndWakesTheDriver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, err := lapse.New[string, int](lapse.Options{Default: lapse.Policy{Name: "long", Idle: time.Hour}})
@@ -137,8 +140,9 @@ func TestEarlierEndWakesTheDriver(t *testing.T) {
 	})
 }
 
-// TestNoWakeUpIsLost starts sessions that end soon from several goroutines, at all moments of the driver's way to sleep
-// and back, each time with nothing else that would wake it. It hangs if one is missed.
+// TestNoWakeUpIsLost starts sessions that end soon from several goroutines, at
+// all moments of the driver's way to sleep and back, each time with nothing
+// else that would wake it. It hangs if one is missed.
 func TestNoWakeUpIsLost(t *testing.T) {
 	e, err := lapse.New[int, chan bool](lapse.Options{Tick: time.Millisecond, Default: lapse.Policy{Name: "brief", Idle: time.Millisecond}})
 	if err != nil {
@@ -165,8 +169,9 @@ func TestNoWakeUpIsLost(t *testing.T) {
 	all.Wait()
 }
 
-// TestLogOutsLeaveNothing logs a million sessions out long before their time, beside a few that stay, and then shortens and
-// lengthens the ends of those again and again. What that leaves in the wheels is bounded.
+// TestLogOutsLeaveNothing logs a million sessions out long before their time,
+// beside a few that stay, and then shortens and lengthens the ends of those
+// again and again. What that leaves in the wheels is bounded.
 func TestLogOutsLeaveNothing(t *testing.T) {
 	mock := clock.NewMock()
 	e, err := lapse.New[int, int](lapse.Options{Clock: mock, Manual: true, Default: lapse.Policy{Name: "day", Idle: 24 * time.Hour}})
@@ -228,7 +233,8 @@ func TestLogOutsLeaveNothing(t *testing.T) {
 	check("changes")
 }
 
-// TestIdleEngineSleeps counts how often the driver wakes up for sessions that end in an hour.
+// TestIdleEngineSleeps counts how often the driver wakes up for sessions that
+// end in an hour.
 func TestIdleEngineSleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, err := lapse.New[int, int](lapse.Options{Default: lapse.Policy{Name: "hour", Idle: time.Hour}})
@@ -260,8 +266,8 @@ func TestIdleEngineSleeps(t *testing.T) {
 	})
 }
 
-// TestHookThatStartsAgain has each end start a session that is due a tick later. The Advance that
-// called the hook leaves it to the next.
+// TestHookThatStartsAgain has each end start a session that is due a tick
+// later. The Advance that called the hook leaves it to the next.
 func TestHookThatStartsAgain(t *testing.T) {
 	e := newEngine(t, lapse.Policy{Name: "tick", Idle: tick})
 	ends := 0
@@ -282,8 +288,9 @@ func TestHookThatStartsAgain(t *testing.T) {
 	}
 }
 
-// TestSessionsKeepTimeBesideASlowHook starts and touches sessions while a hook takes ten seconds. Their ends count from when that was, not
-// from when the hook began.
+// TestSessionsKeepTimeBesideASlowHook starts and touches sessions while a hook
+// takes ten seconds. Their ends count from when that was, not from when the
+// hook began.
 func TestSessionsKeepTimeBesideASlowHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, err := lapse.New[string, int](lapse.Options{Default: lapse.Policy{Name: "brief", Idle: 3 * time.Second}})
@@ -316,8 +323,8 @@ func TestSessionsKeepTimeBesideASlowHook(t *testing.T) {
 	})
 }
 
-// TestAllWhileSessionsEnd ranges over the sessions while others of them end and their slots are used again.
-// Who lives throughout comes exactly once.
+// TestAllWhileSessionsEnd ranges over the sessions while others of them end and
+// their slots are used again. Who lives throughout comes exactly once.
 func TestAllWhileSessionsEnd(t *testing.T) {
 	e, err := lapse.New[string, int](lapse.Options{})
 	if err != nil {
@@ -371,8 +378,9 @@ func TestAllWhileSessionsEnd(t *testing.T) {
 	}
 }
 
-// TestGenerationsDoNotRepeat uses one slot for more sessions than it has generations. Handles of the first ones stay dead, and
-// the slot is given up when they are used up.
+// TestGenerationsDoNotRepeat uses one slot for more sessions than it has
+// generations. Handles of the first ones stay dead, and the slot is given up
+// when they are used up.
 func TestGenerationsDoNotRepeat(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts two million sessions")
@@ -409,7 +417,8 @@ func TestGenerationsDoNotRepeat(t *testing.T) {
 	}
 }
 
-// TestManyKeys fills an index through all of its sizes, and empties it, in an order that leaves no cluster whole.
+// TestManyKeys fills an index through all of its sizes, and empties it, in an
+// order that leaves no cluster whole.
 func TestManyKeys(t *testing.T) {
 	e, err := lapse.New[int, int](lapse.Options{Manual: true})
 	if err != nil {
@@ -453,7 +462,8 @@ func TestManyKeys(t *testing.T) {
 	}
 }
 
-// TestEnginesShareNothing has two engines side by side: closing one leaves the other as it is.
+// TestEnginesShareNothing has two engines side by side: closing one leaves the
+// other as it is.
 func TestEnginesShareNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ends atomic.Int64

@@ -25,28 +25,35 @@ var (
 	ErrNotFound = errors.New("lapse: no live session has the key")           // by Rename
 )
 
-// A FullPolicy says what Start does when there are Options.MaxSessions sessions.
+// A FullPolicy says what Start does when there are Options.MaxSessions
+// sessions.
 type FullPolicy uint8
 
 const (
 	// Reject: Start returns ErrFull.
 	Reject FullPolicy = iota
-	// Evict: the session nearest its end makes room, with ReasonEvicted. A session that is held or has no limit is not
-	// evicted; where there are only such, Start returns ErrFull. In Manual mode it is exactly the nearest one; otherwise no
-	// other ends sooner by more than an eighth of its remaining time.
+	// Evict: the session nearest its end makes room, with ReasonEvicted. A
+	// session that is held or has no limit is not evicted; where there are only
+	// such, Start returns ErrFull. In Manual mode it is exactly the nearest
+	// one; otherwise no other ends sooner by more than an eighth of its
+	// remaining time.
 	Evict
 )
 
-// Options say how an engine works. The zero value is ready to use; a negative number is an error.
+// Options say how an engine works. The zero value is ready to use; a negative
+// number is an error.
 type Options struct {
-	// Default is the policy of the class that Engine.Start uses. Zero: DefaultSession.
+	// Default is the policy of the class that Engine.Start uses. Zero:
+	// DefaultSession.
 	Default Policy
-	// Tick is the resolution of all times. Zero: 10ms; at least 1ms. An engine counts
-	// 2^39 ticks: 17 years of 1ms, 174 of 10ms.
+	// Tick is the resolution of all times. Zero: 10ms; at least 1ms. An engine
+	// counts 2^39 ticks: 17 years of 1ms, 174 of 10ms.
 	Tick time.Duration
-	// Clock is the engine's clock. Nil: the real clock, read as cheaply as can be.
+	// Clock is the engine's clock. Nil: the real clock, read as cheaply as can
+	// be.
 	Clock clock.Clock
-	// Manual has the engine start no goroutine: the embedder calls Advance from a loop of its own.
+	// Manual has the engine start no goroutine: the embedder calls Advance from
+	// a loop of its own.
 	Manual bool
 	// HookWorkers is the number of goroutines that run the hooks of deadlines.
 	// Zero: 1, so that no two of them run at once.
@@ -92,9 +99,10 @@ func (o *Options) setDefaults() error {
 	return nil
 }
 
-// An Engine holds sessions and ends them. K is the type of their keys, such as a session id, and V of
-// what belongs to each. A key that holds no pointer, such as [16]byte, spares the garbage
-// collector the work; a string is as good otherwise. All methods are safe for concurrent use.
+// An Engine holds sessions and ends them. K is the type of their keys, such as
+// a session id, and V of what belongs to each. A key that holds no pointer,
+// such as [16]byte, spares the garbage collector the work; a string is as good
+// otherwise. All methods are safe for concurrent use.
 type Engine[K comparable, V any] struct {
 	time        timeline
 	shards      []shard[K, V]
@@ -126,8 +134,8 @@ type Engine[K comparable, V any] struct {
 	byName    map[string]*Class[K, V]
 }
 
-// New makes an engine. It starts no goroutine before the first session. The error names the
-// option, or the field of Options.Default, that makes no sense.
+// New makes an engine. It starts no goroutine before the first session. The
+// error names the option, or the field of Options.Default, that makes no sense.
 func New[K comparable, V any](o Options) (*Engine[K, V], error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
@@ -209,7 +217,8 @@ func (e *Engine[K, V]) start(c *Class[K, V], key K, value V) (Session[K, V], err
 	}
 }
 
-// endIfDue ends the session if it is due, and reports whether its key may be free now.
+// endIfDue ends the session if it is due, and reports whether its key may be
+// free now.
 func (e *Engine[K, V]) endIfDue(s Session[K, V], key K, m moment) bool {
 	sh, idx := e.locate(s.slot())
 	sh.mu.Lock()
@@ -228,7 +237,8 @@ func (e *Engine[K, V]) endIfDue(s Session[K, V], key K, m moment) bool {
 	return true
 }
 
-// Get returns the live session that has the key. It is a peek: it has no effect on any deadline.
+// Get returns the live session that has the key. It is a peek: it has no effect
+// on any deadline.
 func (e *Engine[K, V]) Get(key K) (Session[K, V], bool) {
 	s, ok := e.find(key)
 	if !ok || !s.Alive() {
@@ -237,7 +247,8 @@ func (e *Engine[K, V]) Get(key K) (Session[K, V], bool) {
 	return s, true
 }
 
-// Touch looks up the live session that has the key and touches it, as [Session.Touch] does.
+// Touch looks up the live session that has the key and touches it, as
+// [Session.Touch] does.
 func (e *Engine[K, V]) Touch(key K) (Session[K, V], bool) {
 	s, ok := e.find(key)
 	if !ok || !s.Touch() {
@@ -246,7 +257,8 @@ func (e *Engine[K, V]) Touch(key K) (Session[K, V], bool) {
 	return s, true
 }
 
-// Poll looks up the live session that has the key and polls it, as [Session.Poll] does.
+// Poll looks up the live session that has the key and polls it, as
+// [Session.Poll] does.
 func (e *Engine[K, V]) Poll(key K) (Session[K, V], bool) {
 	s, ok := e.find(key)
 	if !ok || !s.Poll() {
@@ -268,10 +280,11 @@ func (e *Engine[K, V]) find(key K) (s Session[K, V], ok bool) {
 	return s, ok
 }
 
-// Rename gives the session that has the key old the key new: a new id for the same session, whose
-// hooks, start, deadline and run of polls stay. Errors: [ErrNotFound], [ErrExists] where a live session has the
-// key new, [ErrClosed], and a key new that is not equal to itself. A session with the key new that is due is ended first,
-// as Start does.
+// Rename gives the session that has the key old the key new: a new id for the
+// same session, whose hooks, start, deadline and run of polls stay. Errors:
+// [ErrNotFound], [ErrExists] where a live session has the key new, [ErrClosed],
+// and a key new that is not equal to itself. A session with the key new that is
+// due is ended first, as Start does.
 func (e *Engine[K, V]) Rename(old, new K) error {
 	if new != new {
 		return fmt.Errorf("lapse: the new key is not equal to itself, as a NaN: no look-up would find it")
@@ -307,7 +320,8 @@ func (e *Engine[K, V]) Rename(old, new K) error {
 	}
 }
 
-// rename gives a session, whose shard is locked, another key, unless one has it.
+// rename gives a session, whose shard is locked, another key, unless one has
+// it.
 func (e *Engine[K, V]) rename(rec *record[K], slot uint32, key K) (other Session[K, V], ok bool) {
 	if rec.key == key {
 		return other, true
@@ -336,8 +350,9 @@ func (e *Engine[K, V]) rename(rec *record[K], slot uint32, key K) (other Session
 	return other, true
 }
 
-// All ranges over the live sessions, in no order. It holds no lock while it yields: the body may do anything. A
-// session that lives throughout comes exactly once; one that starts or ends meanwhile may come or not.
+// All ranges over the live sessions, in no order. It holds no lock while it
+// yields: the body may do anything. A session that lives throughout comes
+// exactly once; one that starts or ends meanwhile may come or not.
 func (e *Engine[K, V]) All() iter.Seq[Session[K, V]] {
 	return func(yield func(Session[K, V]) bool) {
 		for i := range e.shards {
@@ -360,7 +375,8 @@ func (e *Engine[K, V]) All() iter.Seq[Session[K, V]] {
 	}
 }
 
-// Len returns the number of sessions, those included that are due but have not been ended yet.
+// Len returns the number of sessions, those included that are due but have not
+// been ended yet.
 func (e *Engine[K, V]) Len() int {
 	n := 0
 	for i := range e.shards {
@@ -369,11 +385,13 @@ func (e *Engine[K, V]) Len() int {
 	return n
 }
 
-// Shutdown ends all sessions and waits for their hooks: those that are due with their own
-// reason, all others with [ReasonShutdown]. From its first moment on nothing can be
-// started. Hooks run as at a deadline: on the workers, in Manual mode on the caller; a hook itself must therefore call
-// Shutdown on another goroutine. When ctx ends first, no further hook begins and its error is returned. In any
-// case the engine is closed then. Shutdown of a closed engine returns [ErrClosed].
+// Shutdown ends all sessions and waits for their hooks: those that are due with
+// their own reason, all others with [ReasonShutdown]. From its first moment on
+// nothing can be started. Hooks run as at a deadline: on the workers, in Manual
+// mode on the caller; a hook itself must therefore call Shutdown on another
+// goroutine. When ctx ends first, no further hook begins and its error is
+// returned. In any case the engine is closed then. Shutdown of a closed engine
+// returns [ErrClosed].
 func (e *Engine[K, V]) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	if e.closing.Swap(true) {
@@ -421,9 +439,10 @@ func (e *Engine[K, V]) endAll(ctx context.Context) error {
 	return e.queue.drain(ctx)
 }
 
-// Close ends the engine at once: no session lives, no further hook is begun, and the engine holds no goroutine, timer, key,
-// value or hook any more. It does not wait for hooks that run, or that a worker was about to call. It may be called from
-// anywhere, a hook included, and more than once; it returns nil.
+// Close ends the engine at once: no session lives, no further hook is begun,
+// and the engine holds no goroutine, timer, key, value or hook any more. It
+// does not wait for hooks that run, or that a worker was about to call. It may
+// be called from anywhere, a hook included, and more than once; it returns nil.
 func (e *Engine[K, V]) Close() error {
 	now := e.time.dial().at(e.time.now())
 	for _, h := range e.close() {
@@ -442,7 +461,8 @@ func (e *Engine[K, V]) close() (contexts []*hook[K, V]) {
 	}
 	e.driver.stop()
 	e.queue.close()
-	// First all indexes: no look-up finds a slot of which another shard has forgotten the record.
+	// First all indexes: no look-up finds a slot of which another shard has
+	// forgotten the record.
 	for i := range e.shards {
 		e.shards[i].index.clear()
 	}
@@ -491,5 +511,6 @@ func (e *Engine[K, V]) terms(r reading) *terms { return e.termsOf(r.class()) }
 // termsOf returns the terms of a class as they are now.
 func (e *Engine[K, V]) termsOf(class uint64) *terms { return &(*e.table.Load())[class] }
 
-// mostSlots is how many slots a shard can have: a slot's number and one more fit in 32 bits.
+// mostSlots is how many slots a shard can have: a slot's number and one more
+// fit in 32 bits.
 func (e *Engine[K, V]) mostSlots() uint32 { return 1<<(32-e.shardBits) - 1 }

@@ -35,7 +35,8 @@ func Example() {
 	// Ada has left: idle after 25m0s
 }
 
-// Sessions of different classes have different limits, as with ShortSession in the documentation of Twisted Web.
+// Sessions of different classes have different limits, as with ShortSession in
+// the documentation of Twisted Web.
 func ExampleEngine_Class() {
 	mock := clock.NewMock()
 	engine, err := lapse.New[string, int](lapse.Options{Clock: mock, Manual: true})
@@ -62,7 +63,8 @@ func ExampleEngine_Class() {
 	// 900 member default
 }
 
-// A page that polls in the background keeps its session alive up to the cap, and no longer.
+// A page that polls in the background keeps its session alive up to the cap,
+// and no longer.
 func ExampleSession_Poll() {
 	mock := clock.NewMock()
 	engine, err := lapse.New[string, int](lapse.Options{Clock: mock, Manual: true, Default: lapse.Policy{
@@ -117,8 +119,9 @@ func ExampleEngine_Advance() {
 	// 4: the second
 }
 
-// With the mock clock every rule can be tested without sleeping. An engine that is not Manual ends
-// sessions on a goroutine of its own, so the test waits for the hook.
+// With the mock clock every rule can be tested without sleeping. An engine that
+// is not Manual ends sessions on a goroutine of its own, so the test waits for
+// the hook.
 func Example_mockClock() {
 	mock := clock.NewMock()
 	engine, err := lapse.New[string, int](lapse.Options{Clock: mock})
@@ -161,7 +164,8 @@ func ExampleEngine_Start() {
 	// true Ada
 }
 
-// A new id for the same session, as after a log-in: nothing else about it changes.
+// A new id for the same session, as after a log-in: nothing else about it
+// changes.
 func ExampleEngine_Rename() {
 	engine, err := lapse.New[string, string](lapse.Options{})
 	if err != nil {

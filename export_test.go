@@ -8,8 +8,8 @@ import (
 // WheelHorizon is the reach of the wheel in ticks.
 const WheelHorizon = wheelHorizon
 
-// CheckInvariants looks at everything the engine holds, which must be at rest, and returns an
-// error that says what is wrong first.
+// CheckInvariants looks at everything the engine holds, which must be at rest,
+// and returns an error that says what is wrong first.
 func CheckInvariants[K comparable, V any](e *Engine[K, V]) error {
 	inIndex := make(map[uint32]int)
 	for i := range e.shards {
@@ -171,7 +171,8 @@ func (sh *shard[K, V]) check(inIndex map[uint32]int) error {
 	return nil
 }
 
-// check checks the wheel by itself, calls visit for every entry and counts them.
+// check checks the wheel by itself, calls visit for every entry and counts
+// them.
 func (w *wheel) check(visit func(entry)) (total int, err error) {
 	chain := func(c chunkRef) {
 		for ; c != 0; c = w.chunks.at(c).rest {

@@ -21,14 +21,15 @@ func (e *Engine[K, V]) reserve() bool {
 	}
 }
 
-// makeRoom ends sessions in favor of a new one: those that are due, or one that is near its end. False: none can
-// go.
+// makeRoom ends sessions in favor of a new one: those that are due, or one that
+// is near its end. False: none can go.
 func (e *Engine[K, V]) makeRoom(m moment) bool {
 	return e.endOverdue(m) || e.whenFull == Evict && e.evict(m)
 }
 
-// endOverdue ends what is due and has not been ended: in Manual mode all, in order; else the first that it finds,
-// since the others may wait for slow hooks.
+// endOverdue ends what is due and has not been ended: in Manual mode all, in
+// order; else the first that it finds, since the others may wait for slow
+// hooks.
 func (e *Engine[K, V]) endOverdue(m moment) bool {
 	if !e.manual {
 		v := visit{moment: m}
@@ -64,8 +65,9 @@ func (e *Engine[K, V]) endOverdue(m moment) bool {
 	return some
 }
 
-// evict ends the session nearest its end: in Manual mode exactly that one, otherwise one such that no other ends
-// sooner by more than an eighth of its remaining time.
+// evict ends the session nearest its end: in Manual mode exactly that one,
+// otherwise one such that no other ends sooner by more than an eighth of its
+// remaining time.
 func (e *Engine[K, V]) evict(m moment) bool {
 	for {
 		best := listed{limit: never}
@@ -94,8 +96,9 @@ func (e *Engine[K, V]) evict(m moment) bool {
 	}
 }
 
-// nearest returns the session of the shard that is nearest its end, if it is nearer than best. Its
-// entry lies no later than that, so the search ends at the first slot beyond.
+// nearest returns the session of the shard that is nearest its end, if it is
+// nearer than best. Its entry lies no later than that, so the search ends at
+// the first slot beyond.
 func (sh *shard[K, V]) nearest(m moment, best listed) listed {
 	sh.mu.Lock()
 	defer sh.unlock()
@@ -106,7 +109,8 @@ func (sh *shard[K, V]) nearest(m moment, best listed) listed {
 	}
 	sh.wheel.scan(func(first, last int64, e entry) (keep, more bool) {
 		if sh.e.manual {
-			// At its cap a session is not yet due, so its entry lies a tick later.
+			// At its cap a session is not yet due, so its entry lies a tick
+			// later.
 			if first > best.limit+1 {
 				return true, false
 			}
@@ -123,7 +127,8 @@ func (sh *shard[K, V]) nearest(m moment, best listed) listed {
 		}
 		t := sh.e.terms(r)
 		if tick := t.visitTick(r); tick > last && r.place() == inWheel {
-			// It was touched since: move it, lest the next search finds it here again.
+			// It was touched since: move it, lest the next search finds it here
+			// again.
 			rec.setArmed(unarmed, 0)
 			sh.armed--
 			sh.arm(rec, e.idx(), m)

@@ -32,8 +32,8 @@ func (r Reason) String() string {
 	return fmt.Sprintf("Reason(%d)", uint8(r))
 }
 
-// An Event tells a hook which session ended, or is about to, and why. All times are
-// the engine's, in whole ticks.
+// An Event tells a hook which session ended, or is about to, and why. All times
+// are the engine's, in whole ticks.
 type Event[K comparable, V any] struct {
 	Key      K      // the key it had last
 	Value    V      // the value it had last
@@ -46,8 +46,8 @@ type Event[K comparable, V any] struct {
 	Ended    time.Time // when it was ended; zero in a warning
 }
 
-// mostAddedHooks bounds the hooks that are added while a session's own hooks run, so
-// that a hook that adds itself comes to an end.
+// mostAddedHooks bounds the hooks that are added while a session's own hooks
+// run, so that a hook that adds itself comes to an end.
 const mostAddedHooks = 1000
 
 // A hook is one registration.
@@ -113,15 +113,15 @@ type ownHooks[K comparable, V any] struct {
 	cut     bool // one more was refused
 }
 
-// NotifyOnExpire has f called once for each session that ends, after the hooks of
-// the session and of its class. Hooks are called in the order in which they were
-// registered; one that is registered twice is called twice. A session that ended
-// before the call may still be reported to f. It may be called at any time and
-// from any goroutine, hooks included; f nil panics.
+// NotifyOnExpire has f called once for each session that ends, after the hooks
+// of the session and of its class. Hooks are called in the order in which they
+// were registered; one that is registered twice is called twice. A session that
+// ended before the call may still be reported to f. It may be called at any
+// time and from any goroutine, hooks included; f nil panics.
 //
 // The stop function is like that of context.AfterFunc: it returns true if the
-// call has kept f from being called any more, false if it was stopped before or the engine is
-// closed. It does not wait for a call of f that has begun.
+// call has kept f from being called any more, false if it was stopped before or
+// the engine is closed. It does not wait for a call of f that has begun.
 func (e *Engine[K, V]) NotifyOnExpire(f func(Event[K, V])) (stop func() bool) {
 	if f == nil {
 		panic("lapse: NotifyOnExpire of a nil function")
@@ -129,8 +129,8 @@ func (e *Engine[K, V]) NotifyOnExpire(f func(Event[K, V])) (stop func() bool) {
 	return e.register(&e.hooks, &hook[K, V]{fn: f})
 }
 
-// NotifyOnExpire has f called once for each session of the class that ends, after
-// the hooks of the session and before those of the engine. For the rest
+// NotifyOnExpire has f called once for each session of the class that ends,
+// after the hooks of the session and before those of the engine. For the rest
 // it is like [Engine.NotifyOnExpire].
 func (c *Class[K, V]) NotifyOnExpire(f func(Event[K, V])) (stop func() bool) {
 	if f == nil {
@@ -149,14 +149,15 @@ func (e *Engine[K, V]) register(l *hookList[K, V], h *hook[K, V]) (stop func() b
 	return l.add(h)
 }
 
-// NotifyOnExpire has f called once when the session ends, before the hooks of its
-// class and of the engine, which follow in this order. If the session has ended, ok is false and f is
-// never called; while the session's own hooks run, though, f still joins
-// them, up to 1000 such. The call takes the lock of the session's shard for a moment; f nil panics.
+// NotifyOnExpire has f called once when the session ends, before the hooks of
+// its class and of the engine, which follow in this order. If the session has
+// ended, ok is false and f is never called; while the session's own hooks run,
+// though, f still joins them, up to 1000 such. The call takes the lock of the
+// session's shard for a moment; f nil panics.
 //
 // The stop function is like that of context.AfterFunc: it returns true if the
-// call has kept f from being called, false if f has been called, stop was called
-// before, or the engine is closed. It does not wait for f.
+// call has kept f from being called, false if f has been called, stop was
+// called before, or the engine is closed. It does not wait for f.
 func (s Session[K, V]) NotifyOnExpire(f func(Event[K, V])) (stop func() bool, ok bool) {
 	if f == nil {
 		panic("lapse: NotifyOnExpire of a nil function")
@@ -168,10 +169,11 @@ func (s Session[K, V]) NotifyOnExpire(f func(Event[K, V])) (stop func() bool, ok
 	return func() bool { return s.stopHook(h) }, true
 }
 
-// NotifyOnExpireBatch has f called with the events of sessions that have ended, at most
-// 256 at a time, after all other hooks of these. A call such as Session.Expire gives a batch
-// of one. The slice is the engine's again after the call: f copies what it keeps. For
-// the rest it is like [Engine.NotifyOnExpire].
+// NotifyOnExpireBatch has f called with the events of sessions that have ended,
+// at most 256 at a time, after all other hooks of these. A call such as
+// Session.Expire gives a batch of one. The slice is the engine's again after
+// the call: f copies what it keeps. For the rest it is like
+// [Engine.NotifyOnExpire].
 func (e *Engine[K, V]) NotifyOnExpireBatch(f func([]Event[K, V])) (stop func() bool) {
 	if f == nil {
 		panic("lapse: NotifyOnExpireBatch of a nil function")
@@ -179,12 +181,14 @@ func (e *Engine[K, V]) NotifyOnExpireBatch(f func([]Event[K, V])) (stop func() b
 	return e.register(&e.batches, &hook[K, V]{batch: f})
 }
 
-// NotifyBeforeExpire has f called when a session is near its end: once it is within its
-// class's Policy.Warn of its limit, and again only after a change has carried the limit out of
-// reach and it has come near again. It is called after the session's own such
-// hooks, never after the session's end, never while it is held, and not at all where Warn is
-// zero. A clock that jumps past both skips the warning, and a hook that is registered when a session has come near its end
-// already is not called for that time. For the rest it is like [Engine.NotifyOnExpire].
+// NotifyBeforeExpire has f called when a session is near its end: once it is
+// within its class's Policy.Warn of its limit, and again only after a change
+// has carried the limit out of reach and it has come near again. It is called
+// after the session's own such hooks, never after the session's end, never
+// while it is held, and not at all where Warn is zero. A clock that jumps past
+// both skips the warning, and a hook that is registered when a session has come
+// near its end already is not called for that time. For the rest it is like
+// [Engine.NotifyOnExpire].
 func (e *Engine[K, V]) NotifyBeforeExpire(f func(Event[K, V])) (stop func() bool) {
 	if f == nil {
 		panic("lapse: NotifyBeforeExpire of a nil function")
@@ -193,9 +197,9 @@ func (e *Engine[K, V]) NotifyBeforeExpire(f func(Event[K, V])) (stop func() bool
 }
 
 // NotifyBeforeExpire has f called when the session is near its end, as
-// [Engine.NotifyBeforeExpire] says, and before the engine's hooks. If the session has ended, ok
-// is false. The stop function keeps f from being called any more; it returns false if it was
-// called before, or the session has ended.
+// [Engine.NotifyBeforeExpire] says, and before the engine's hooks. If the
+// session has ended, ok is false. The stop function keeps f from being called
+// any more; it returns false if it was called before, or the session has ended.
 func (s Session[K, V]) NotifyBeforeExpire(f func(Event[K, V])) (stop func() bool, ok bool) {
 	if f == nil {
 		panic("lapse: NotifyBeforeExpire of a nil function")

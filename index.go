@@ -5,10 +5,11 @@ import "sync"
 // An index finds the slot of a key. Each shard has one, for the keys that hash
 // to it; after a Rename the slot can be another shard's.
 //
-// It is an extendible hash table: a directory of segments that grow, and split, one at
-// a time, so that no insertion waits for more than one segment to be moved. A
-// segment is an array with linear probing whose elements hold 32 bits of the
-// hash beside the slot; that is enough to move them without a look at the keys.
+// It is an extendible hash table: a directory of segments that grow, and split,
+// one at a time, so that no insertion waits for more than one segment to be
+// moved. A segment is an array with linear probing whose elements hold 32 bits
+// of the hash beside the slot; that is enough to move them without a look at
+// the keys.
 type index[K comparable, V any] struct {
 	e  *Engine[K, V]
 	mu sync.Mutex
@@ -33,8 +34,8 @@ func (c slotHash) slot() uint32 { return uint32(c) - 1 }
 
 const (
 	segmentFirst = 8
-	// From segmentStep on, segments grow by segmentStep/4: a table that is never
-	// much emptier than it may be full.
+	// From segmentStep on, segments grow by segmentStep/4: a table that is
+	// never much emptier than it may be full.
 	segmentStep = 2048
 	segmentMost = 4096
 	segmentHalf = segmentStep + segmentStep/4
@@ -155,7 +156,8 @@ func (s *segment) resize(n int) {
 	}
 }
 
-// home is where a search begins: the bits below the segment's, scaled to its size.
+// home is where a search begins: the bits below the segment's, scaled to its
+// size.
 func (s *segment) home(hash uint32) int {
 	return int(uint64(hash<<s.depth) * uint64(len(s.cells)) >> 32)
 }

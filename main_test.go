@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// leftovers returns the stacks of the engines' goroutines. One that has been told to end may still be on its way.
+// leftovers returns the stacks of the engines' goroutines. One that has been
+// told to end may still be on its way.
 func leftovers() string {
 	buf := make([]byte, 1<<20)
 	for try := 0; ; try++ {

@@ -12,8 +12,9 @@ type Ending struct {
 	At     time.Time
 }
 
-// An EndedError is the cause of a context that Session.Context made, once its session has ended. Its
-// Ending is zero if the session had ended before the context was made.
+// An EndedError is the cause of a context that Session.Context made, once its
+// session has ended. Its Ending is zero if the session had ended before the
+// context was made.
 type EndedError struct{ Ending }
 
 // Error says that the session has ended, and why.
@@ -79,9 +80,9 @@ func (m *memory[K]) clear() {
 	m.size, m.ring, m.last = 0, nil, nil
 }
 
-// Ended says why and when the last session of that key ended, if it is among the last
-// Options.Remember that did. A session that is due is known already, with its deadline
-// for a time. While a session of that key lives it is false.
+// Ended says why and when the last session of that key ended, if it is among
+// the last Options.Remember that did. A session that is due is known already,
+// with its deadline for a time. While a session of that key lives it is false.
 func (e *Engine[K, V]) Ended(key K) (Ending, bool) {
 	s, ok := e.find(key)
 	if ok && s.Alive() {

@@ -14,9 +14,10 @@ import (
 	"github.com/lapse-go/lapse"
 )
 
-// TestModelBubble is TestModel with the engine's own goroutines and the real clock,
-// in a bubble where time passes as soon as everybody waits. Which of two sessions ends
-// first is not promised then; what each one's hooks are told is, and the tick.
+// TestModelBubble is TestModel with the engine's own goroutines and the real
+// clock, in a bubble where time passes as soon as everybody waits. Which of two
+// sessions ends first is not promised then; what each one's hooks are told is,
+// and the tick.
 func TestModelBubble(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { rapid.SyncTest(t, runBubble) })
 }
@@ -74,7 +75,8 @@ func newBubble(t *rapid.T) *bubble {
 		now:       time.Now,
 		tick:      func() int64 { return int64(time.Since(start) / m.tick) },
 	}
-	// Calls are made between two ticks: at a tick they would race with the driver.
+	// Calls are made between two ticks: at a tick they would race with the
+	// driver.
 	b.pass(t, 0)
 	class, err := e.Class(policy.lapse())
 	if err != nil {
@@ -129,8 +131,8 @@ func (b *bubble) step(t *rapid.T, op modelOp) {
 	b.compare(t)
 }
 
-// adopt has the oracle take over the stamp of a touch, which may be a tick later than
-// it needs to be.
+// adopt has the oracle take over the stamp of a touch, which may be a tick
+// later than it needs to be.
 func (b *bubble) adopt(t *rapid.T, s *oracleSession) {
 	i, _ := b.e.handles[s.id].Info()
 	switch i.Seen.Round(0).UTC() {
@@ -143,7 +145,8 @@ func (b *bubble) adopt(t *rapid.T, s *oracleSession) {
 	}
 }
 
-// compare compares what the hooks were told, session by session, and the sessions.
+// compare compares what the hooks were told, session by session, and the
+// sessions.
 func (b *bubble) compare(t *rapid.T) {
 	for _, list := range [][]modelEntry{b.e.entries, b.o.entries} {
 		slices.SortStableFunc(list, func(x, y modelEntry) int { return cmp.Compare(x.event.value, y.event.value) })
@@ -205,7 +208,8 @@ func (b *bubble) activity(t *rapid.T) {
 	b.step(t, op)
 }
 
-// burst touches a session so often that the engine no longer asks for the time at each touch.
+// burst touches a session so often that the engine no longer asks for the time
+// at each touch.
 func (b *bubble) burst(t *rapid.T) {
 	op := modelOp{call: "touch", h: b.handle(t)}
 	for range 300 {

@@ -22,7 +22,8 @@ func (m *model[K, V]) drawLimit(t *rapid.T, name string, ticks int64) time.Durat
 		return time.Duration(m.ticks(level + rapid.Int64Range(-2, 9).Draw(t, "beside")))
 	case "huge":
 		if m.o.maxSessions > 0 {
-			// Whether one that ends after all time may make room is nobody's business.
+			// Whether one that ends after all time may make room is nobody's
+			// business.
 			return time.Duration(m.ticks(3 * 127 << 24))
 		}
 		return time.Duration(rapid.SampledFrom([]int64{
@@ -32,7 +33,8 @@ func (m *model[K, V]) drawLimit(t *rapid.T, name string, ticks int64) time.Durat
 	return 0
 }
 
-// drawPolicy draws a policy; one that is not valid has a chance if it need not be.
+// drawPolicy draws a policy; one that is not valid has a chance if it need not
+// be.
 func (m *model[K, V]) drawPolicy(t *rapid.T, name string, valid bool) modelPolicy {
 	p := modelPolicy{
 		name:     name,

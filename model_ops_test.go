@@ -14,8 +14,8 @@ import (
 	"github.com/lapse-go/lapse"
 )
 
-// The language of the model: what the oracle and the engine are told in the same
-// words, and what both write down.
+// The language of the model: what the oracle and the engine are told in the
+// same words, and what both write down.
 
 // A modelOp is one call, with all that it may need.
 type modelOp struct {
@@ -164,8 +164,8 @@ const (
 	longest = 200 // entries of a step after which hooks only record
 )
 
-// play records a call of a hook and follows its script. It reports whether
-// the script ends in a panic.
+// play records a call of a hook and follows its script. It reports whether the
+// script ends in a panic.
 func (t *modelTape) play(do func(modelOp) modelResult, what string, h *modelHook, own int, at int64, events []modelEvent) (panics bool) {
 	for _, ev := range events {
 		t.add(modelEntry{call: what, hook: h.id, at: at, event: ev})
@@ -235,7 +235,8 @@ func (m *modelEngine[K, V]) val(i int) V {
 	return v
 }
 
-// handle numbers a session; one that it has not seen before gets the next number.
+// handle numbers a session; one that it has not seen before gets the next
+// number.
 func (m *modelEngine[K, V]) handle(s lapse.Session[K, V]) int {
 	if s == (lapse.Session[K, V]{}) {
 		return noHandle

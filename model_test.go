@@ -18,8 +18,8 @@ import (
 )
 
 // TestModel runs random programs on a Manual engine and on the oracle, and
-// compares after each step all that can be seen: results, hooks and sessions. The
-// number of ends of each kind that were reached stands in its log.
+// compares after each step all that can be seen: results, hooks and sessions.
+// The number of ends of each kind that were reached stands in its log.
 func TestModel(t *testing.T) {
 	longPrograms(t)
 	ends := make(map[string]int)
@@ -47,7 +47,8 @@ func FuzzModel(f *testing.F) {
 	}))
 }
 
-// longPrograms makes programs of 200 steps on average, unless a flag says otherwise.
+// longPrograms makes programs of 200 steps on average, unless a flag says
+// otherwise.
 func longPrograms(tb testing.TB) {
 	steps := flag.Lookup("rapid.steps")
 	if old := steps.Value.String(); old == steps.DefValue {
@@ -172,7 +173,8 @@ func (m *model[K, V]) ticks(n int64) int64 {
 	return n * int64(m.tick)
 }
 
-// set sets the clock forward. Time ends after a century, and after half the ticks.
+// set sets the clock forward. Time ends after a century, and after half the
+// ticks.
 func (m *model[K, V]) set(to int64) {
 	if to > min(1<<61, m.ticks(1<<38)) {
 		to = m.now() + int64(m.tick)
@@ -349,8 +351,8 @@ func (m *model[K, V]) step(t *rapid.T, op modelOp) {
 	m.check(t, look)
 }
 
-// check compares all that can be seen. Asking a session that is due changes it, so
-// that is done only if look says so.
+// check compares all that can be seen. Asking a session that is due changes it,
+// so that is done only if look says so.
 func (m *model[K, V]) check(t *rapid.T, look bool) {
 	m.o.now = m.now()
 	quiet := func(s *oracleSession) bool {

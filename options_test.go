@@ -13,7 +13,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestOptionsErrors gives New what makes no sense: the error names the field and the value.
+// TestOptionsErrors gives New what makes no sense: the error names the field
+// and the value.
 func TestOptionsErrors(t *testing.T) {
 	for _, tt := range []struct {
 		options lapse.Options
@@ -150,8 +151,9 @@ func TestUnequalKeys(t *testing.T) {
 	}
 }
 
-// TestEvictNearest fills engines with a driver and sees whom they evict: nobody else may end sooner by more than an
-// eighth of its remaining time, whatever was touched, held, warned or shortened before.
+// TestEvictNearest fills engines with a driver and sees whom they evict: nobody
+// else may end sooner by more than an eighth of its remaining time, whatever
+// was touched, held, warned or shortened before.
 func TestEvictNearest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rapid.SyncTest(t, func(t *rapid.T) {
@@ -242,8 +244,8 @@ func TestEvictNearest(t *testing.T) {
 	})
 }
 
-// TestFullEndsOverdue starts a session on a full engine whose hooks lag behind: one that is overdue makes room, also
-// where nobody may be evicted.
+// TestFullEndsOverdue starts a session on a full engine whose hooks lag behind:
+// one that is overdue makes room, also where nobody may be evicted.
 func TestFullEndsOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 3000

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// What came to the oracle in a second step: warnings, holds, changes of a policy, a
-// limit of sessions, and the memory of those that have ended; and the table of calls.
+// What came to the oracle in a second step: warnings, holds, changes of a
+// policy, a limit of sessions, and the memory of those that have ended; and the
+// table of calls.
 
 // warning is the limit that s is to be warned of.
 func (o *oracle) warning(s *oracleSession) oracleLimit {
@@ -25,7 +26,8 @@ func (o *oracle) near(s *oracleSession) bool {
 	return warn > 0 && w.why != "" && o.floor() >= w.at-warn
 }
 
-// changed makes a session that has left the time of its warning ready for the next.
+// changed makes a session that has left the time of its warning ready for the
+// next.
 func (o *oracle) changed(s *oracleSession) {
 	if !o.near(s) {
 		s.warned = false

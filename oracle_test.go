@@ -9,8 +9,8 @@ import (
 // The oracle is a second engine that is too slow to use and too simple to be
 // wrong: sessions stand in a slice in order of start, their times are whole
 // ticks since New, and every question is answered by going through all of them.
-// It shares nothing with the engine, and it promises the order of everything, as
-// an engine in Manual mode does.
+// It shares nothing with the engine, and it promises the order of everything,
+// as an engine in Manual mode does.
 type oracle struct {
 	modelTape
 	tick   int64 // nanoseconds

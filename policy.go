@@ -6,12 +6,12 @@ import (
 )
 
 // A Policy says how long a session may live. Zero in a field means that there
-// is no such limit. A negative field is an error, as are an empty Name, a Lifetime below
-// Idle, a PollCap above Lifetime, a Warn that is not below every limit that is set, and
-// a PollMax above 16777215.
+// is no such limit. A negative field is an error, as are an empty Name, a
+// Lifetime below Idle, a PollCap above Lifetime, a Warn that is not below every
+// limit that is set, and a PollMax above 16777215.
 //
-// A limit that is no whole number of ticks holds rounded up to the next tick, Warn, too; the Policy itself is kept and given
-// back as it was.
+// A limit that is no whole number of ticks holds rounded up to the next tick,
+// Warn, too; the Policy itself is kept and given back as it was.
 type Policy struct {
 	Name     string        // of the class, in events and statistics
 	Idle     time.Duration // longest time without a touch or a poll
@@ -21,8 +21,8 @@ type Policy struct {
 	Warn     time.Duration // how long before its end a session's NotifyBeforeExpire hooks run; zero: never
 }
 
-// DefaultSession is the policy of sessions when Options.Default is not set: they end
-// after 15 minutes without a touch, as Twisted Web's Session does.
+// DefaultSession is the policy of sessions when Options.Default is not set:
+// they end after 15 minutes without a touch, as Twisted Web's Session does.
 var DefaultSession = Policy{Name: "default", Idle: 15 * time.Minute}
 
 // ShortSession is a policy for sessions that end after a minute, as the
@@ -60,7 +60,8 @@ func (p Policy) validate() error {
 	return nil
 }
 
-// terms are a Policy in ticks. They hold the one rule that says when a session ends.
+// terms are a Policy in ticks. They hold the one rule that says when a session
+// ends.
 type terms struct {
 	policy              Policy
 	idle, life, pollCap int64 // never where the policy sets none
@@ -145,7 +146,8 @@ func (t *terms) pastCap(r reading, stamp int64) bool {
 }
 
 // warnLimit returns the limit that a warning is about and its kind: the
-// session's limit, but for Idle where the session has an own one that is not above Warn.
+// session's limit, but for Idle where the session has an own one that is not
+// above Warn.
 func (t *terms) warnLimit(r reading) (limit int64, why Reason) {
 	r.state &^= heldBit
 	if own := r.ownIdle(); own != 0 && own <= t.warn {
@@ -171,7 +173,8 @@ func (t *terms) toWarn(r reading, now int64) bool {
 	return !r.warned() && !r.held() && now >= t.warnTick(r)
 }
 
-// visitTick returns the tick at which the wheel has something to do for a session.
+// visitTick returns the tick at which the wheel has something to do for a
+// session.
 func (t *terms) visitTick(r reading) int64 {
 	tick := t.dueTick(r)
 	if !r.warned() && !r.held() {
@@ -180,9 +183,11 @@ func (t *terms) visitTick(r reading) int64 {
 	return tick
 }
 
-// within reports whether a session that has its end under t has it no earlier under next, and its warning neither, whatever
-// its state. Then the wheels need no change but for sessions that have been warned. A Warn that only shrinks is not within: an
-// own Idle that was too short to be warned of may not be any more.
+// within reports whether a session that has its end under t has it no earlier
+// under next, and its warning neither, whatever its state. Then the wheels need
+// no change but for sessions that have been warned. A Warn that only shrinks is
+// not within: an own Idle that was too short to be warned of may not be any
+// more.
 func (t *terms) within(next terms) bool {
 	return t.idle <= next.idle && t.life <= next.life && t.pollCap <= next.pollCap && (next.warn == t.warn || next.warn == 0)
 }

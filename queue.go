@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// A queue holds endings for the hook workers, in order. Its length is fixed: whoever
-// wants to put something in asks for room before it ends a session, so that
-// sessions whose hooks cannot keep up stay where they are.
+// A queue holds endings for the hook workers, in order. Its length is fixed:
+// whoever wants to put something in asks for room before it ends a session, so
+// that sessions whose hooks cannot keep up stay where they are.
 type queue[K comparable, V any] struct {
 	e       *Engine[K, V]
 	workers int
@@ -42,8 +42,8 @@ func (q *queue[K, V]) len() int {
 	return q.n
 }
 
-// room returns how many endings may be put in, at most mostBatch; zero: the driver shall sleep until
-// it is woken.
+// room returns how many endings may be put in, at most mostBatch; zero: the
+// driver shall sleep until it is woken.
 func (q *queue[K, V]) room() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -81,8 +81,8 @@ func (q *queue[K, V]) put(ends []ending[K, V]) {
 	q.work.Broadcast()
 }
 
-// take moves the next endings to batch: all that it holds, or this worker's share of
-// them. It waits until there is one; zero: the queue is closed.
+// take moves the next endings to batch: all that it holds, or this worker's
+// share of them. It waits until there is one; zero: the queue is closed.
 func (q *queue[K, V]) take(batch []ending[K, V]) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -40,7 +40,8 @@ func (c *lockClock) Now() time.Time {
 	return c.Mock.Now()
 }
 
-// A Close that is half way is made by holding the lock of the shard that it comes to last.
+// A Close that is half way is made by holding the lock of the shard that it
+// comes to last.
 
 // TestGetDuringClose looks up a renamed session while Close is half way.
 func TestGetDuringClose(t *testing.T) {
@@ -131,7 +132,8 @@ func TestRenameDuringClose(t *testing.T) {
 		}
 	}
 	s, _ := e.Start(old, 0)
-	// Rename has looked at closing, then Close begins and gets as far as the second shard.
+	// Rename has looked at closing, then Close begins and gets as far as the
+	// second shard.
 	mid := &e.shards[1]
 	mid.mu.Lock()
 	closed := make(chan bool)
@@ -154,7 +156,8 @@ func TestRenameDuringClose(t *testing.T) {
 	e.Get(new)
 }
 
-// TestCloseForgetsContext closes the engine while the hooks of a session run, of which one cancels a context.
+// TestCloseForgetsContext closes the engine while the hooks of a session run,
+// of which one cancels a context.
 func TestCloseForgetsContext(t *testing.T) {
 	e, _ := New[int, int](Options{Manual: true})
 	first, last := &e.shards[0], &e.shards[len(e.shards)-1]
@@ -253,7 +256,8 @@ func TestManualShutdownClosedByHook(t *testing.T) {
 	}
 }
 
-// TestDrivenShutdownClosedByHook closes the engine from a hook of its Shutdown on a worker.
+// TestDrivenShutdownClosedByHook closes the engine from a hook of its Shutdown
+// on a worker.
 func TestDrivenShutdownClosedByHook(t *testing.T) {
 	e, _ := New[int, int](Options{})
 	var n atomic.Int64

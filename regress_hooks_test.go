@@ -20,7 +20,8 @@ func badHook(Event[uint64, int]) { panic("oops") }
 //go:noinline
 func badHook16(Event[[16]byte, int]) { panic("oops") }
 
-// TestWorkerKeepsValue looks for the value of the last session in the hands of an idle worker.
+// TestWorkerKeepsValue looks for the value of the last session in the hands of
+// an idle worker.
 func TestWorkerKeepsValue(t *testing.T) {
 	type big [1 << 16]byte
 	e, _ := New[string, *big](Options{Tick: time.Millisecond, Default: Policy{Name: "d", Idle: 5 * time.Millisecond}})
@@ -41,7 +42,8 @@ func TestWorkerKeepsValue(t *testing.T) {
 	runtime.KeepAlive(e)
 }
 
-// TestLogTellsKey has a hook panic and looks for the session id in the log, where arguments on the stack would show it.
+// TestLogTellsKey has a hook panic and looks for the session id in the log,
+// where arguments on the stack would show it.
 func TestLogTellsKey(t *testing.T) {
 	var log bytes.Buffer
 	e, _ := New[uint64, int](Options{Manual: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -96,7 +98,8 @@ func TestManyWorkers(t *testing.T) {
 	}
 }
 
-// TestBatchHookSpoilsNext has one batch hook change its slice: the next one has its own.
+// TestBatchHookSpoilsNext has one batch hook change its slice: the next one has
+// its own.
 func TestBatchHookSpoilsNext(t *testing.T) {
 	e, _ := New[int, int](Options{Manual: true})
 	defer e.Close()
@@ -167,7 +170,8 @@ func TestContextLeak(t *testing.T) {
 	}
 }
 
-// TestZeroContext makes a context of the zero Session and a parent that is cancelled.
+// TestZeroContext makes a context of the zero Session and a parent that is
+// cancelled.
 func TestZeroContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

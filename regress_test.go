@@ -53,7 +53,8 @@ func (c *jumpClock) AfterFunc(d time.Duration, f func()) *clock.Timer {
 	return c.Mock.AfterFunc(d, f)
 }
 
-// TestSetPolicyLosesMarked shortens a policy while a look-up marks a session by the new one, before it was armed for that.
+// TestSetPolicyLosesMarked shortens a policy while a look-up marks a session by
+// the new one, before it was armed for that.
 func TestSetPolicyLosesMarked(t *testing.T) {
 	c := &trapClock{Mock: clock.NewMock()}
 	e, _ := New[string, int](Options{Clock: c, Manual: true, Default: Policy{Name: "d"}})
@@ -81,7 +82,8 @@ func TestSetPolicyLosesMarked(t *testing.T) {
 	}
 }
 
-// TestSetPolicyWarnStuck lengthens a policy: a session that was warned is warned again when its new end is near.
+// TestSetPolicyWarnStuck lengthens a policy: a session that was warned is
+// warned again when its new end is near.
 func TestSetPolicyWarnStuck(t *testing.T) {
 	m := clock.NewMock()
 	sec := time.Second
@@ -104,7 +106,8 @@ func TestSetPolicyWarnStuck(t *testing.T) {
 	}
 }
 
-// TestScanLosesSession evicts while a policy is being changed: what the search places in the slot it reads stays there.
+// TestScanLosesSession evicts while a policy is being changed: what the search
+// places in the slot it reads stays there.
 func TestScanLosesSession(t *testing.T) {
 	m := &trapClock{Mock: clock.NewMock()}
 	ms := time.Millisecond
@@ -142,7 +145,8 @@ func TestScanLosesSession(t *testing.T) {
 	}
 }
 
-// TestEvictMissesSifting evicts while superseded entries are being sifted out, in which the nearest session lies.
+// TestEvictMissesSifting evicts while superseded entries are being sifted out,
+// in which the nearest session lies.
 func TestEvictMissesSifting(t *testing.T) {
 	m := clock.NewMock()
 	sec := time.Second
@@ -177,7 +181,8 @@ func TestEvictMissesSifting(t *testing.T) {
 	}
 }
 
-// TestEvictMissesListedWarning evicts from a hook of an Advance that is about to warn the nearest session.
+// TestEvictMissesListedWarning evicts from a hook of an Advance that is about
+// to warn the nearest session.
 func TestEvictMissesListedWarning(t *testing.T) {
 	m := clock.NewMock()
 	sec := time.Second
@@ -207,7 +212,8 @@ func TestEvictMissesListedWarning(t *testing.T) {
 	}
 }
 
-// TestTrimSendsPastToFuture sifts entries of the distant past, which must not count as the distant future.
+// TestTrimSendsPastToFuture sifts entries of the distant past, which must not
+// count as the distant future.
 func TestTrimSendsPastToFuture(t *testing.T) {
 	m := clock.NewMock()
 	ms := time.Millisecond
@@ -243,7 +249,8 @@ func TestTrimSendsPastToFuture(t *testing.T) {
 	}
 }
 
-// TestTouchAtMovesBack touches a session with an older time after a stall, in which it was seen later than its stamp says.
+// TestTouchAtMovesBack touches a session with an older time after a stall, in
+// which it was seen later than its stamp says.
 func TestTouchAtMovesBack(t *testing.T) {
 	ms := time.Millisecond
 	e, _ := New[int, int](Options{Manual: true, Tick: ms, Default: Policy{Name: "d", Idle: time.Hour}})
@@ -289,7 +296,8 @@ func TestTouchAtMovesBackCoarse(t *testing.T) {
 	}
 }
 
-// TestMockMovedBeforeArm moves a mock clock between the reading of the driver and the arming of its timer.
+// TestMockMovedBeforeArm moves a mock clock between the reading of the driver
+// and the arming of its timer.
 func TestMockMovedBeforeArm(t *testing.T) {
 	c := &jumpClock{Mock: clock.NewMock(), by: 9 * time.Second}
 	e, _ := New[string, int](Options{Clock: c, Default: Policy{Name: "d", Idle: 10 * time.Second}})
@@ -338,7 +346,8 @@ func TestStatsPanics(t *testing.T) {
 	e.Stats()
 }
 
-// TestEndedGap asks Ended for keys whose sessions are being ended: one that Get does not find any more is known.
+// TestEndedGap asks Ended for keys whose sessions are being ended: one that Get
+// does not find any more is known.
 func TestEndedGap(t *testing.T) {
 	e, _ := New[int, int](Options{Manual: true, Remember: 1 << 20})
 	defer e.Close()
@@ -386,7 +395,8 @@ func TestEndedGap(t *testing.T) {
 	}
 }
 
-// TestOverdueBehindWarning starts a session on a full engine, of which the one that is overdue waits for its warning behind a slow hook.
+// TestOverdueBehindWarning starts a session on a full engine, of which the one
+// that is overdue waits for its warning behind a slow hook.
 func TestOverdueBehindWarning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sec := time.Second

@@ -7,9 +7,10 @@ import (
 
 // A Session is a handle: comparable, copied freely, two words long. Once its
 // session has ended every method says so, even when another session uses the
-// memory by then. The zero Session is one that has ended. A session ends
-// at the moment it is due, which can be before its hooks run. All methods are safe for
-// concurrent use, and none panics but SetClass and the registration of a nil hook.
+// memory by then. The zero Session is one that has ended. A session ends at the
+// moment it is due, which can be before its hooks run. All methods are safe for
+// concurrent use, and none panics but SetClass and the registration of a nil
+// hook.
 type Session[K comparable, V any] struct {
 	e *Engine[K, V]
 	// ref is the generation of the slot and the slot, 32 bits each.
@@ -52,9 +53,10 @@ func (s Session[K, V]) read() moment {
 	return s.e.time.read()
 }
 
-// Touch tells that the user did something: the session's Idle starts anew, and a run
-// of polls ends. It returns false if the session has ended. It does not allocate, and takes no
-// lock unless the session is held, has been warned, or is about to end.
+// Touch tells that the user did something: the session's Idle starts anew, and
+// a run of polls ends. It returns false if the session has ended. It does not
+// allocate, and takes no lock unless the session is held, has been warned, or
+// is about to end.
 func (s Session[K, V]) Touch() bool {
 	if s.e == nil {
 		return false
@@ -67,9 +69,10 @@ func (s Session[K, V]) Touch() bool {
 }
 
 // TouchAt is Touch with the caller's reading of the clock: a server that has
-// asked for the time anyway passes it on. A time ahead of the engine's clock by more than a
-// tick counts as now. An older time than that of the last touch or poll moves
-// nothing; it ends a run of polls unless it is older than the first of them.
+// asked for the time anyway passes it on. A time ahead of the engine's clock by
+// more than a tick counts as now. An older time than that of the last touch or
+// poll moves nothing; it ends a run of polls unless it is older than the first
+// of them.
 func (s Session[K, V]) TouchAt(t time.Time) bool {
 	if s.e == nil {
 		return false
@@ -87,7 +90,8 @@ func (s Session[K, V]) TouchAt(t time.Time) bool {
 	return s.touch(m, s.e.time.ceil(at), at >= m.ns)
 }
 
-// readTouch reads the clock for a touch. If there are many such, the driver publishes a coarse one.
+// readTouch reads the clock for a touch. If there are many such, the driver
+// publishes a coarse one.
 func (s Session[K, V]) readTouch() moment {
 	t := &s.e.time
 	m := t.read()
@@ -97,14 +101,16 @@ func (s Session[K, V]) readTouch() moment {
 	return m
 }
 
-// touchCoarse touches the session without a look at the clock if it can: if it is plain that the session is
-// alive, and one compare-and-swap at most does it. Until is the coarse clock's tick.
+// touchCoarse touches the session without a look at the clock if it can: if it
+// is plain that the session is alive, and one compare-and-swap at most does it.
+// Until is the coarse clock's tick.
 func (s Session[K, V]) touchCoarse(until, stamp int64) bool {
 	rec := s.e.record(s.slot())
 	if rec == nil {
 		return false
 	}
-	// This is the hot path: it says what cell.read and terms.dueTick say, without a copy.
+	// This is the hot path: it says what cell.read and terms.dueTick say,
+	// without a copy.
 	state := rec.state.Load()
 	seen := int64(state & tickMask)
 	if state>>heldShift != s.gen()<<(genShift-heldShift) || state&warnedBit != 0 || seen > until {
@@ -124,14 +130,16 @@ func (s Session[K, V]) touchCoarse(until, stamp int64) bool {
 			return false
 		}
 	} else if stamp <= seen {
-		// Unless somebody has changed the rest of the cell between the readings.
+		// Unless somebody has changed the rest of the cell between the
+		// readings.
 		return rec.state.Load() == state
 	}
 	return rec.state.CompareAndSwap(state, state&^(runBit|tickMask)|uint64(stamp))
 }
 
-// touch sets the session's stamp with one compare-and-swap. What needs more than that, or seems due, takes the
-// lock. Whatever the session's entry in the wheel says, a touch only moves the end away from it.
+// touch sets the session's stamp with one compare-and-swap. What needs more
+// than that, or seems due, takes the lock. Whatever the session's entry in the
+// wheel says, a touch only moves the end away from it.
 func (s Session[K, V]) touch(m moment, stamp int64, now bool) bool {
 	rec := s.e.record(s.slot())
 	if rec == nil {
@@ -149,7 +157,8 @@ func (s Session[K, V]) touch(m moment, stamp int64, now bool) bool {
 			stamp = r.seen // it was seen later than its stamp says
 		}
 		if stamp <= r.seen && !r.polled() {
-			// Unless somebody has changed the rest of the cell between the readings.
+			// Unless somebody has changed the rest of the cell between the
+			// readings.
 			if rec.state.Load() == r.state {
 				return true
 			}
@@ -177,9 +186,10 @@ func (s Session[K, V]) touchLocked(m moment, stamp int64, now bool) bool {
 }
 
 // Poll tells that the page asked for something by itself: the session's Idle
-// starts anew, but a run of polls without a touch is bounded by the class's PollCap and PollMax. The
-// first poll past either ends the session: its hooks run before Poll returns false. A poll at
-// exactly the cap still counts. Poll also returns false if the session had ended.
+// starts anew, but a run of polls without a touch is bounded by the class's
+// PollCap and PollMax. The first poll past either ends the session: its hooks
+// run before Poll returns false. A poll at exactly the cap still counts. Poll
+// also returns false if the session had ended.
 func (s Session[K, V]) Poll() bool {
 	if s.e == nil {
 		return false
@@ -227,7 +237,8 @@ func (s Session[K, V]) Alive() bool {
 	}
 }
 
-// Key returns the session's key, the new one after a Rename; false if the session has ended.
+// Key returns the session's key, the new one after a Rename; false if the
+// session has ended.
 func (s Session[K, V]) Key() (key K, ok bool) {
 	sh, rec, _ := s.lock(s.read())
 	if rec == nil {
@@ -258,8 +269,9 @@ func (s Session[K, V]) SetValue(value V) bool {
 	return true
 }
 
-// Info returns one consistent reading of the session; false if it has ended. It changes
-// nothing. While the session is held, Deadline and Reason say how it would end if it were released now.
+// Info returns one consistent reading of the session; false if it has ended. It
+// changes nothing. While the session is held, Deadline and Reason say how it
+// would end if it were released now.
 func (s Session[K, V]) Info() (Info, bool) {
 	m := s.read()
 	sh, rec, idx := s.lock(m)
@@ -285,8 +297,9 @@ func (s Session[K, V]) Info() (Info, bool) {
 	}, true
 }
 
-// Deadline returns the time at which the session will end if nothing happens; false if there is none, or the
-// session has ended. See [Session.Info] about held sessions.
+// Deadline returns the time at which the session will end if nothing happens;
+// false if there is none, or the session has ended. See [Session.Info] about
+// held sessions.
 func (s Session[K, V]) Deadline() (time.Time, bool) {
 	m := s.read()
 	sh, rec, _ := s.lock(m)
@@ -299,9 +312,10 @@ func (s Session[K, V]) Deadline() (time.Time, bool) {
 	return s.e.time.dial().at(limit), limit < never
 }
 
-// Hold tells that a request of the session runs: until as many calls of Release, the clock
-// does not end the session by Idle or PollCap. Its Lifetime does, and so does a Poll past its PollCap or
-// PollMax. Hold returns false if the session has ended.
+// Hold tells that a request of the session runs: until as many calls of
+// Release, the clock does not end the session by Idle or PollCap. Its Lifetime
+// does, and so does a Poll past its PollCap or PollMax. Hold returns false if
+// the session has ended.
 func (s Session[K, V]) Hold() bool {
 	m := s.read()
 	sh, rec, idx := s.lock(m)
@@ -321,8 +335,8 @@ func (s Session[K, V]) Hold() bool {
 }
 
 // Release takes back one Hold. The last one counts as being seen, but does not
-// end a run of polls; if the polling cap has passed meanwhile, the session is due now. Release
-// returns false if the session has ended or is not held.
+// end a run of polls; if the polling cap has passed meanwhile, the session is
+// due now. Release returns false if the session has ended or is not held.
 func (s Session[K, V]) Release() bool {
 	m := s.read()
 	sh, rec, idx := s.lock(m)
@@ -344,8 +358,9 @@ func (s Session[K, V]) Release() bool {
 	return true
 }
 
-// Expire ends the session now, for [ReasonExpired]. Its hooks run before Expire returns true. It returns
-// false if the session had ended before, by its deadline too.
+// Expire ends the session now, for [ReasonExpired]. Its hooks run before Expire
+// returns true. It returns false if the session had ended before, by its
+// deadline too.
 func (s Session[K, V]) Expire() bool {
 	m := s.read()
 	sh, rec, idx := s.lock(m)
@@ -358,8 +373,9 @@ func (s Session[K, V]) Expire() bool {
 	return ok
 }
 
-// SetIdle gives the session an Idle of its own, which holds at once and counts from when the session
-// was last seen; zero or less: its class's again. It returns false if the session had ended.
+// SetIdle gives the session an Idle of its own, which holds at once and counts
+// from when the session was last seen; zero or less: its class's again. It
+// returns false if the session had ended.
 func (s Session[K, V]) SetIdle(d time.Duration) bool {
 	m := s.read()
 	sh, rec, idx := s.lock(m)
@@ -376,9 +392,9 @@ func (s Session[K, V]) SetIdle(d time.Duration) bool {
 	return true
 }
 
-// SetClass moves the session to another class, whose limits hold at once; an own Idle is
-// dropped. It returns false if the session had ended. A class that is nil or
-// another engine's panics.
+// SetClass moves the session to another class, whose limits hold at once; an
+// own Idle is dropped. It returns false if the session had ended. A class that
+// is nil or another engine's panics.
 func (s Session[K, V]) SetClass(c *Class[K, V]) bool {
 	if c == nil || s.e != nil && c.e != s.e {
 		panic("lapse: SetClass to a class that is nil or of another engine")
@@ -391,17 +407,18 @@ func (s Session[K, V]) SetClass(c *Class[K, V]) bool {
 	defer sh.unlock()
 	sh.count(rec.read().class(), -1)
 	sh.count(c.id, 1)
-	// Who looks without the lock may see one of the two changed. At worst that takes the session for alive, as it was
-	// a moment ago.
+	// Who looks without the lock may see one of the two changed. At worst that
+	// takes the session for alive, as it was a moment ago.
 	rec.setClass(c.id)
 	rec.setIdle(0)
 	sh.arm(rec, idx, m)
 	return true
 }
 
-// Context returns a copy of parent that is cancelled when the session ends, with an [EndedError] as
-// its cause. If the session has ended, it is cancelled already. As with
-// context.WithCancel, calling the function frees what the context holds. Engine.Close cancels it, too.
+// Context returns a copy of parent that is cancelled when the session ends,
+// with an [EndedError] as its cause. If the session has ended, it is cancelled
+// already. As with context.WithCancel, calling the function frees what the
+// context holds. Engine.Close cancels it, too.
 func (s Session[K, V]) Context(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	if s.e == nil {

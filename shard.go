@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// A shard is a part of the sessions with everything they need: a lock, a wheel, a
-// slab and an index. A session is in the shard that its first key hashes to.
+// A shard is a part of the sessions with everything they need: a lock, a wheel,
+// a slab and an index. A session is in the shard that its first key hashes to.
 type shard[K comparable, V any] struct {
 	e     *Engine[K, V]
 	id    uint32
 	index index[K, V]
 
-	// next is the tick of the shard's next visit, noTick if there is none. It is
-	// written under mu and read by the driver.
+	// next is the tick of the shard's next visit, noTick if there is none. It
+	// is written under mu and read by the driver.
 	next atomic.Int64
 	live atomic.Int64 // sessions that were not claimed; written under mu
 
@@ -36,8 +36,9 @@ type shard[K comparable, V any] struct {
 	_ [64]byte // the next shard's lock is in another cache line
 }
 
-// change swaps bits of a live session's state: clears some, sets others, and sees it at stamp unless it was seen
-// later. A touch can come between; then it works on that one's result.
+// change swaps bits of a live session's state: clears some, sets others, and
+// sees it at stamp unless it was seen later. A touch can come between; then it
+// works on that one's result.
 func (sh *shard[K, V]) change(rec *record[K], clear, set uint64, stamp int64, m moment) {
 	for {
 		old := rec.state.Load()
@@ -66,8 +67,8 @@ func (sh *shard[K, V]) read(rec *record[K], m moment) reading {
 	return r
 }
 
-// unlock publishes the shard's next visit and wakes the driver if that is now earlier than the
-// driver knows.
+// unlock publishes the shard's next visit and wakes the driver if that is now
+// earlier than the driver knows.
 func (sh *shard[K, V]) unlock() {
 	sh.trim()
 	next, old := sh.wheel.next(), sh.next.Load()
@@ -84,8 +85,9 @@ func (sh *shard[K, V]) unlock() {
 	}
 }
 
-// trim takes superseded entries out of the wheel when they outnumber the sessions, a few at
-// each call, so that log-outs at any rate leave no heap of them behind.
+// trim takes superseded entries out of the wheel when they outnumber the
+// sessions, a few at each call, so that log-outs at any rate leave no heap of
+// them behind.
 func (sh *shard[K, V]) trim() {
 	const portion, allowed = 64, 1024
 	if sh.wheel.count-sh.armed <= max(allowed, int(sh.live.Load())) {
@@ -100,8 +102,8 @@ func (sh *shard[K, V]) trim() {
 	}
 }
 
-// armedTick returns the tick of a session's entry in the wheel. An entry that is waiting for its visit,
-// or has just been sifted, may count as long past.
+// armedTick returns the tick of a session's entry in the wheel. An entry that
+// is waiting for its visit, or has just been sifted, may count as long past.
 func (sh *shard[K, V]) armedTick(r reading) int64 {
 	return sh.wheel.cur + int64(int32(r.armed()-uint32(sh.wheel.cur)))
 }
@@ -139,8 +141,8 @@ func (sh *shard[K, V]) count(class uint64, n int) {
 	sh.counts[class] += n
 }
 
-// alive reports whether a slot holds the session of that generation and it has not ended. One
-// that is found due is marked, so that nothing revives it.
+// alive reports whether a slot holds the session of that generation and it has
+// not ended. One that is found due is marked, so that nothing revives it.
 func (sh *shard[K, V]) alive(rec *record[K], gen uint64, m moment) bool {
 	for {
 		r := sh.read(rec, m)
@@ -157,12 +159,14 @@ func (sh *shard[K, V]) alive(rec *record[K], gen uint64, m moment) bool {
 	}
 }
 
-// markDue marks every session that is due, so that no change of a policy revives it, and reports whether there are any. What
-// is due is found in the wheel's due slots, since no session is armed for later than its end.
+// markDue marks every session that is due, so that no change of a policy
+// revives it, and reports whether there are any. What is due is found in the
+// wheel's due slots, since no session is armed for later than its end.
 func (sh *shard[K, V]) markDue(m moment) (some bool) {
 	sh.mu.Lock()
 	sh.wheel.advance(m.now)
-	// Due sessions are armed anew, for now, and others may advance the wheel to there meanwhile.
+	// Due sessions are armed anew, for now, and others may advance the wheel to
+	// there meanwhile.
 	left := sh.wheel.overdue(m.now)
 	sh.mu.Unlock()
 	var buf [mostBatch]entry
@@ -178,7 +182,8 @@ func (sh *shard[K, V]) markDue(m moment) (some bool) {
 	return some
 }
 
-// recheck marks the sessions of entries that have left the wheel, if they are due, and arms all anew. It reports whether some were.
+// recheck marks the sessions of entries that have left the wheel, if they are
+// due, and arms all anew. It reports whether some were.
 func (sh *shard[K, V]) recheck(entries []entry, m moment) (some bool) {
 	for _, e := range entries {
 		if rec, ok := sh.consume(e); ok {
@@ -189,7 +194,8 @@ func (sh *shard[K, V]) recheck(entries []entry, m moment) (some bool) {
 	return some
 }
 
-// arm sees to it that the wheel visits a session in time: when it is due, or before that when it is to be warned.
+// arm sees to it that the wheel visits a session in time: when it is due, or
+// before that when it is to be warned.
 func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
 	r := sh.read(rec, m)
 	tick := m.now
@@ -205,7 +211,8 @@ func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
 	sh.armFor(rec, idx, tick)
 }
 
-// armFor arms a session for a tick, or leaves it if its entry lies no later. At the end of time nothing ends.
+// armFor arms a session for a tick, or leaves it if its entry lies no later. At
+// the end of time nothing ends.
 func (sh *shard[K, V]) armFor(rec *record[K], idx uint32, tick int64) {
 	if tick > lastTick {
 		return
@@ -232,7 +239,8 @@ func (sh *shard[K, V]) armFor(rec *record[K], idx uint32, tick int64) {
 	rec.setArmed(place, tick)
 }
 
-// rearm arms the sessions of a class on a page. It reports whether there is that page.
+// rearm arms the sessions of a class on a page. It reports whether there is
+// that page.
 func (sh *shard[K, V]) rearm(page int, class uint64, warned bool, m moment) bool {
 	sh.mu.Lock()
 	defer sh.unlock()
@@ -269,7 +277,8 @@ func (sh *shard[K, V]) disarm(rec *record[K], idx uint32) {
 	rec.setArmed(unarmed, 0)
 }
 
-// end ends a live session at the caller's wish. It fails if the session turns out to have ended.
+// end ends a live session at the caller's wish. It fails if the session turns
+// out to have ended.
 func (sh *shard[K, V]) end(rec *record[K], idx uint32, gen uint64, why Reason, m moment, ends []ending[K, V]) (_ []ending[K, V], ok bool) {
 	for sh.alive(rec, gen, m) {
 		r := sh.read(rec, m)
@@ -281,7 +290,8 @@ func (sh *shard[K, V]) end(rec *record[K], idx uint32, gen uint64, why Reason, m
 	return ends, false
 }
 
-// poll counts a poll of the session of that generation. A poll past the cap or one too many ends it.
+// poll counts a poll of the session of that generation. A poll past the cap or
+// one too many ends it.
 func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (ends []ending[K, V], ok bool) {
 	for sh.alive(rec, gen, m) {
 		r := sh.read(rec, m)
@@ -294,7 +304,8 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 			why = ReasonPollMax
 		case r.polled():
 			rec.setRun(r.runStart(), min(r.polls()+1, pollsMask))
-			// If a touch has come between it came after this poll, and the run stays ended.
+			// If a touch has come between it came after this poll, and the run
+			// stays ended.
 			sh.change(rec, 0, 0, m.stamp, m)
 			sh.arm(rec, idx, m)
 			return nil, true
@@ -308,7 +319,8 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 			return ends, false
 		}
 	}
-	// The first poll after the cap ends the session, also if somebody has seen before that it is due.
+	// The first poll after the cap ends the session, also if somebody has seen
+	// before that it is due.
 	if r := rec.read(); r.phase() == phaseDue {
 		if _, why := r.verdict(); why == ReasonPollCap {
 			ends, _ = sh.endDue(rec, idx, gen, m, nil)
@@ -323,8 +335,8 @@ type visit struct {
 	buf [mostBatch]entry
 }
 
-// drive visits the sessions whose time has come, at most room of them, and appends to ends what is to be
-// delivered. It reports whether there are more.
+// drive visits the sessions whose time has come, at most room of them, and
+// appends to ends what is to be delivered. It reports whether there are more.
 func (sh *shard[K, V]) drive(v *visit, room int, ends []ending[K, V]) (_ []ending[K, V], more bool) {
 	sh.mu.Lock()
 	defer sh.unlock()
@@ -340,7 +352,8 @@ func (sh *shard[K, V]) drive(v *visit, room int, ends []ending[K, V]) (_ []endin
 	return ends, sh.wheel.next() <= v.now
 }
 
-// visit ends a session if it is due, warns it if that is, and arms it anew if it lives on.
+// visit ends a session if it is due, warns it if that is, and arms it anew if
+// it lives on.
 func (sh *shard[K, V]) visit(rec *record[K], idx uint32, m moment, ends []ending[K, V]) []ending[K, V] {
 	if sh.warning[idx] {
 		return ends // it is armed anew when its warning has been given
@@ -418,8 +431,9 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64,
 	return ends, true
 }
 
-// listDue takes the visits that are due out of the wheel for Advance: what is due is marked and
-// listed, so is what is to be warned, all others are armed anew.
+// listDue takes the visits that are due out of the wheel for Advance: what is
+// due is marked and listed, so is what is to be warned, all others are armed
+// anew.
 func (sh *shard[K, V]) listDue(m moment, list []listed) []listed {
 	sh.mu.Lock()
 	sh.wheel.advance(m.now)
@@ -500,7 +514,8 @@ func (sh *shard[K, V]) endListed(l listed, why Reason, m moment, ends []ending[K
 	return ends
 }
 
-// warnListed warns a listed session, unless a hook has carried it out of reach meanwhile.
+// warnListed warns a listed session, unless a hook has carried it out of reach
+// meanwhile.
 func (sh *shard[K, V]) warnListed(l listed, m moment) (ends []ending[K, V]) {
 	sh.mu.Lock()
 	defer sh.unlock()
@@ -525,7 +540,8 @@ func (sh *shard[K, V]) endDue(rec *record[K], idx uint32, gen uint64, m moment, 
 	return sh.claim(rec, idx, r, limit, why, m, ends)
 }
 
-// consume takes note that an entry has left the wheel. False: it had been superseded.
+// consume takes note that an entry has left the wheel. False: it had been
+// superseded.
 func (sh *shard[K, V]) consume(e entry) (rec *record[K], ok bool) {
 	rec = sh.slab.record(e.idx())
 	if r := rec.read(); r.phase() > phaseDue || r.place() == unarmed || r.armed() != e.armed() {
@@ -544,7 +560,8 @@ func (sh *shard[K, V]) release(idx uint32, gen uint64) {
 	}
 }
 
-// clear forgets everything and returns, with contexts, the hooks that cancel one.
+// clear forgets everything and returns, with contexts, the hooks that cancel
+// one.
 func (sh *shard[K, V]) clear(contexts []*hook[K, V]) []*hook[K, V] {
 	sh.mu.Lock()
 	defer sh.unlock()
@@ -566,7 +583,8 @@ func (sh *shard[K, V]) clear(contexts []*hook[K, V]) []*hook[K, V] {
 	return contexts
 }
 
-// lateness returns the place in Stats.Late of an end so many nanoseconds after its deadline.
+// lateness returns the place in Stats.Late of an end so many nanoseconds after
+// its deadline.
 func lateness(ns int64) int {
 	us := uint64(max(ns, 0)) / uint64(time.Microsecond)
 	return min(bits.Len64(us), len(Stats{}.Late)-1)

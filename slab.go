@@ -13,11 +13,11 @@ import "sync/atomic"
 // All times are ticks. The lock of the shard guards a cell, with one exception:
 // a touch of a live session compares and swaps state without the lock, setting
 // seen and clearing run. Hence a holder of the lock that reads a cell and then
-// swaps state from what it read has acted on a true reading: nobody else sets the run
-// bit, so a run that was touched away cannot be back.
+// swaps state from what it read has acted on a true reading: nobody else sets
+// the run bit, so a run that was touched away cannot be back.
 //
-// A session that is due keeps its verdict where it needs nothing else any more: the
-// limit in the start of the run, the reason in its own idle.
+// A session that is due keeps its verdict where it needs nothing else any more:
+// the limit in the start of the run, the reason in its own idle.
 type cell struct {
 	state, run, born, arm atomic.Uint64
 }
@@ -62,15 +62,15 @@ const (
 	inFar
 )
 
-// A reading is a copy of a cell, and the time when the session was seen, which can be
-// later than the cell's stamp; see coarse.
+// A reading is a copy of a cell, and the time when the session was seen, which
+// can be later than the cell's stamp; see coarse.
 type reading struct {
 	state, run, born, arm uint64
 	seen                  int64
 }
 
-// read copies a cell. Without the lock of the shard, the copy is true if state is the
-// same afterwards.
+// read copies a cell. Without the lock of the shard, the copy is true if state
+// is the same afterwards.
 func (c *cell) read() reading {
 	r := reading{state: c.state.Load(), run: c.run.Load(), born: c.born.Load(), arm: c.arm.Load()}
 	r.seen = r.stamp()
@@ -126,8 +126,8 @@ func (c *cell) setRun(start int64, polls int) {
 	c.run.Store(uint64(polls)<<pollsShift | uint64(start))
 }
 
-// mark records the verdict on a live session that was read as r and is due. It fails if a touch has
-// come between.
+// mark records the verdict on a live session that was read as r and is due. It
+// fails if a touch has come between.
 func (c *cell) mark(r reading, limit int64, why Reason) bool {
 	if !c.state.CompareAndSwap(r.state, r.state&^tickMask|phaseDue|uint64(r.seen)) {
 		return false
@@ -142,15 +142,15 @@ const (
 	pageSize  = 1 << pageShift
 )
 
-// A record is a cell and its key, which a look-up compares right after finding the cell:
-// together they mostly lie in one cache line.
+// A record is a cell and its key, which a look-up compares right after finding
+// the cell: together they mostly lie in one cache line.
 type record[K comparable] struct {
 	cell
 	key K
 }
 
-// A page holds the sessions of 1024 slots. It is never moved. Values lie apart, so that a
-// page of pointer-free keys is nothing to the garbage collector.
+// A page holds the sessions of 1024 slots. It is never moved. Values lie apart,
+// so that a page of pointer-free keys is nothing to the garbage collector.
 type page[K comparable, V any] struct {
 	records *[pageSize]record[K]
 	values  *[pageSize]V
@@ -189,7 +189,8 @@ func (s *slab[K, V]) value(idx uint32) *V {
 	return &p.values[i]
 }
 
-// startOrder returns the place of a slot's session in the order of starts; zero where that is not kept.
+// startOrder returns the place of a slot's session in the order of starts; zero
+// where that is not kept.
 func (s *slab[K, V]) startOrder(idx uint32) uint64 {
 	if p, i := s.at(idx); p.order != nil {
 		return p.order[i]
@@ -242,8 +243,8 @@ func (s *slab[K, V]) grow() {
 	s.pages.Store(&pages)
 }
 
-// put takes a slot back. A slot whose generations are used up is retired, so that no
-// handle ever names two sessions.
+// put takes a slot back. A slot whose generations are used up is retired, so
+// that no handle ever names two sessions.
 func (s *slab[K, V]) put(idx uint32) {
 	p, i := s.at(idx)
 	rec := &p.records[i]

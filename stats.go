@@ -2,7 +2,8 @@ package lapse
 
 import "sync/atomic"
 
-// Stats are counts of an engine. Each is right by itself; together they are no snapshot.
+// Stats are counts of an engine. Each is right by itself; together they are no
+// snapshot.
 type Stats struct {
 	Live    map[string]int             // sessions by class, due ones that were not ended yet included
 	Ended   [ReasonShutdown + 1]uint64 // sessions that ended, by Reason
@@ -51,9 +52,10 @@ func (e *Engine[K, V]) Stats() Stats {
 	return s
 }
 
-// Occupancy returns how many entries the wheels hold, by level and by slot from now on. A level's
-// slot is eight times as long as one of the level below, and the lowest one's is a tick. An
-// entry is a visit to a session, at its end at the latest; superseded entries count until they are dropped.
+// Occupancy returns how many entries the wheels hold, by level and by slot from
+// now on. A level's slot is eight times as long as one of the level below, and
+// the lowest one's is a tick. An entry is a visit to a session, at its end at
+// the latest; superseded entries count until they are dropped.
 func (e *Engine[K, V]) Occupancy() [][]int {
 	levels := make([][]int, wheelLevels)
 	for level := range levels {

@@ -11,8 +11,8 @@ import (
 	"github.com/lapse-go/lapse"
 )
 
-// A history is what goroutines saw of one session. A call that began after another had reported
-// the end must not report success.
+// A history is what goroutines saw of one session. A call that began after
+// another had reported the end must not report success.
 type history struct {
 	handle lapse.Session[string, int]
 	ends   atomic.Int64 // calls of the hook that was registered first
@@ -23,8 +23,9 @@ type history struct {
 	reason atomic.Uint32
 }
 
-// TestStress lets goroutines touch, poll, shorten, rename, hold and end the same few sessions, with deadlines of a few
-// ticks, and checks each session's history: one end, one reason, each hook once, no success after the end.
+// TestStress lets goroutines touch, poll, shorten, rename, hold and end the
+// same few sessions, with deadlines of a few ticks, and checks each session's
+// history: one end, one reason, each hook once, no success after the end.
 func TestStress(t *testing.T) {
 	const rounds, sessions, goroutines, calls = 60, 4, 8, 120
 	policy := lapse.Policy{Name: "stress", Idle: 12 * time.Millisecond, Lifetime: 30 * time.Millisecond,
@@ -101,7 +102,8 @@ func TestStress(t *testing.T) {
 	}
 }
 
-// play makes calls at random and notes which said that the session lives, and which that it had ended.
+// play makes calls at random and notes which said that the session lives, and
+// which that it had ended.
 func (h *history) play(t *testing.T, e *lapse.Engine[string, int], long *lapse.Class[string, int], step *atomic.Int64, key string, r *rand.Rand, calls int) {
 	s := h.handle
 	for range calls {

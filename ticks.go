@@ -16,8 +16,8 @@ const (
 	never = int64(1) << 62
 )
 
-// A timeline counts ticks since the engine was made. Deadlines are compared
-// in whole ticks only: stamps are rounded up and "now" is rounded down, so that
+// A timeline counts ticks since the engine was made. Deadlines are compared in
+// whole ticks only: stamps are rounded up and "now" is rounded down, so that
 // nothing ends early.
 //
 // With the real clock the monotonic reading counts, whatever the wall clock

@@ -28,8 +28,8 @@ func (sh *shard[K, V]) warn(rec *record[K], idx uint32, r reading, t *terms, m m
 	})
 }
 
-// warningHooks returns the hooks that a warning has: none if the session has been carried out of its reach
-// while the warning was waiting.
+// warningHooks returns the hooks that a warning has: none if the session has
+// been carried out of its reach while the warning was waiting.
 func (e *Engine[K, V]) warningHooks(n *ending[K, V]) []*hook[K, V] {
 	sh, idx := e.locate(n.slot)
 	m := e.time.read()
@@ -50,8 +50,8 @@ func (e *Engine[K, V]) warningHooks(n *ending[K, V]) []*hook[K, V] {
 	return append(hooks, e.warnings.load()...)
 }
 
-// stillWarns reports whether a session that is being warned lives: a hook of the
-// same warning may have ended it.
+// stillWarns reports whether a session that is being warned lives: a hook of
+// the same warning may have ended it.
 func (e *Engine[K, V]) stillWarns(n *ending[K, V]) bool {
 	return e.handle(n).Alive()
 }

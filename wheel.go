@@ -15,10 +15,11 @@ const (
 	wheelSlots  = 128
 	levelShift  = 3
 
-	// wheelHorizon is the distance from which an entry lies in the tree of
-	// far entries instead: 248 days at 10ms.
+	// wheelHorizon is the distance from which an entry lies in the tree of far
+	// entries instead: 248 days at 10ms.
 	wheelHorizon = (wheelSlots - 1) << (levelShift * (wheelLevels - 1))
-	// farLead is how long before its tick a far entry is brought into the wheel.
+	// farLead is how long before its tick a far entry is brought into the
+	// wheel.
 	farLead = wheelHorizon / 2
 
 	chunkEntries = 127
@@ -28,10 +29,10 @@ const (
 	noTick = math.MaxInt64
 )
 
-// An entry asks for a visit to a session: the low half of the tick it was
-// armed for, and the session's place in the slab. An entry that was superseded
-// is not taken out; whoever receives it sees that the session is armed for
-// another tick and drops it.
+// An entry asks for a visit to a session: the low half of the tick it was armed
+// for, and the session's place in the slab. An entry that was superseded is not
+// taken out; whoever receives it sees that the session is armed for another
+// tick and drops it.
 type entry uint64
 
 func makeEntry(tick int64, idx uint32) entry { return entry(uint64(uint32(tick))<<32 | uint64(idx)) }
@@ -58,9 +59,10 @@ func farLess(a, b farEntry) bool {
 // advance and read out by pop, in as many portions as the owner likes, so a
 // jump of the clock costs slots and never ticks.
 //
-// Invariants: cur never decreases; a slot that is not empty starts after cur or,
-// on level 0, at cur; bit s of level l in occupied is set if and only if that
-// slot holds entries; soon is the start of the earliest such slot, or noTick.
+// Invariants: cur never decreases; a slot that is not empty starts after cur
+// or, on level 0, at cur; bit s of level l in occupied is set if and only if
+// that slot holds entries; soon is the start of the earliest such slot, or
+// noTick.
 type wheel struct {
 	cur      int64
 	soon     int64
@@ -133,7 +135,8 @@ func levelOf(delta int64) int {
 	return level
 }
 
-// farTick returns the tick of the far entry of idx; one that advance has cut off counts as current.
+// farTick returns the tick of the far entry of idx; one that advance has cut
+// off counts as current.
 func (w *wheel) farTick(idx uint32) int64 {
 	if tick, ok := w.farAt[idx]; ok {
 		return tick
@@ -150,8 +153,8 @@ func (w *wheel) dropFar(idx uint32) {
 	}
 }
 
-// advance moves the wheel to now, which must not be before the tick of the
-// last call, and cuts off the slots whose start has come for pop.
+// advance moves the wheel to now, which must not be before the tick of the last
+// call, and cuts off the slots whose start has come for pop.
 func (w *wheel) advance(now int64) {
 	now = max(now, w.cur)
 	if now < w.next() {
@@ -231,8 +234,9 @@ func (w *wheel) unsift() {
 	}
 }
 
-// scan passes over the entries that are not due, slot after slot in the order of their starts, until visit says
-// that it wants no more. Visit is told the first and the last tick of the slot; an entry that it does not keep leaves
+// scan passes over the entries that are not due, slot after slot in the order
+// of their starts, until visit says that it wants no more. Visit is told the
+// first and the last tick of the slot; an entry that it does not keep leaves
 // the wheel. It may place entries after the slot's last tick.
 func (w *wheel) scan(visit func(first, last int64, e entry) (keep, more bool)) {
 	defer w.seek()
@@ -242,7 +246,8 @@ func (w *wheel) scan(visit func(first, last int64, e entry) (keep, more bool)) {
 		for level := range wheelLevels {
 			first = min(first, w.startFrom(level, from))
 		}
-		// Far entries come between: the wheel may have come nearer to them since.
+		// Far entries come between: the wheel may have come nearer to them
+		// since.
 		if next, ok := w.farFrom(far); ok && next.tick <= first {
 			keep, more := visit(next.tick, next.tick, makeEntry(next.tick, next.idx))
 			if !keep {
@@ -305,7 +310,8 @@ func (w *wheel) scanSlot(level int, first int64, visit func(first, last int64, e
 	return more
 }
 
-// startFrom returns the start of a level's earliest occupied slot that starts at from or later, or noTick.
+// startFrom returns the start of a level's earliest occupied slot that starts
+// at from or later, or noTick.
 func (w *wheel) startFrom(level int, from int64) int64 {
 	shift := uint(levelShift * level)
 	if slot, ok := w.firstSlot(level, (from+1<<shift-1)>>shift); ok {
@@ -388,7 +394,8 @@ func (w *wheel) seek() {
 	}
 }
 
-// firstSlot returns the first occupied slot of a level, going round from a slot number on.
+// firstSlot returns the first occupied slot of a level, going round from a slot
+// number on.
 func (w *wheel) firstSlot(level int, number int64) (int, bool) {
 	lo, hi := w.occupied[level][0], w.occupied[level][1]
 	if lo|hi == 0 {
@@ -398,7 +405,8 @@ func (w *wheel) firstSlot(level int, number int64) (int, bool) {
 	if from >= 64 {
 		lo, hi = hi, lo
 	}
-	// lo holds from, hi the other 64 slots; of lo, what lies before from comes last.
+	// lo holds from, hi the other 64 slots; of lo, what lies before from comes
+	// last.
 	ahead := lo >> (from % 64) << (from % 64)
 	base := from &^ 63
 	switch {
@@ -499,8 +507,8 @@ func (p *chunkPool) reset() {
 	}
 }
 
-// tally adds the entries of each slot to levels, counted from the current slot on. What
-// is due counts for the first.
+// tally adds the entries of each slot to levels, counted from the current slot
+// on. What is due counts for the first.
 func (w *wheel) tally(levels [][]int) {
 	for level := range wheelLevels {
 		first := int(w.cur>>(levelShift*level)) & (wheelSlots - 1)

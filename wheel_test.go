@@ -7,7 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// wheelDeltas are distances at which a wheel can go wrong: around the reach of each level and the horizon.
+// wheelDeltas are distances at which a wheel can go wrong: around the reach of
+// each level and the horizon.
 func wheelDeltas() []int64 {
 	deltas := []int64{0, 1, 2, 63, 64, 65}
 	for level := range wheelLevels {
@@ -18,7 +19,8 @@ func wheelDeltas() []int64 {
 	return append(deltas, farLead-1, farLead, farLead+1, 2*wheelHorizon, 1<<32-1, 1<<32, 1<<32+1)
 }
 
-// TestWheel plays random programs on a wheel, from starts at which an index wraps, against a list of what lies in it.
+// TestWheel plays random programs on a wheel, from starts at which an index
+// wraps, against a list of what lies in it.
 func TestWheel(t *testing.T) {
 	starts := []int64{0, 1, 1<<31 - 1, 1 << 31, 1<<32 - 1, 1 << 32, 1 << 37}
 	for level := range wheelLevels {
@@ -180,7 +182,8 @@ func TestWheel(t *testing.T) {
 	})
 }
 
-// TestWheelJumpsCostSlots counts what a jump of years over an almost empty wheel looks at.
+// TestWheelJumpsCostSlots counts what a jump of years over an almost empty
+// wheel looks at.
 func TestWheelJumpsCostSlots(t *testing.T) {
 	w := newWheel(0)
 	for idx := range uint32(1000) {
