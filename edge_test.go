@@ -486,3 +486,36 @@ func TestEnginesShareNothing(t *testing.T) {
 		engines[1].Close()
 	})
 }
+
+// TestTicksThatLookAlike has superseded entries of slots whose next sessions
+// end 2^32 ticks later: an entry holds only the low half of its tick.
+func TestTicksThatLookAlike(t *testing.T) {
+	const tick = time.Millisecond
+	mock := clock.NewMock()
+	e, err := lapse.New[int, int](lapse.Options{Tick: tick, Clock: mock, Manual: true, Default: lapse.Policy{Name: "keep"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	short, _ := e.Class(lapse.Policy{Name: "short", Idle: 1029 * tick})
+	long, _ := e.Class(lapse.Policy{Name: "long", Idle: (1029 + 1<<32) * tick})
+	for i := range 64 {
+		e.Start(3*i, 0)
+		s, _ := short.Start(3*i+1, 0)
+		s.Expire()
+		long.Start(3*i+2, 0)
+	}
+	mock.Add(1029 * tick)
+	e.Advance()
+	if err := lapse.CheckInvariants(e); err != nil {
+		t.Error(err)
+	}
+	mock.Add(1 << 32 * tick)
+	e.Advance()
+	if e.Len() != 64 {
+		t.Errorf("%d sessions live, want the 64 without a limit", e.Len())
+	}
+	if err := lapse.CheckInvariants(e); err != nil {
+		t.Error(err)
+	}
+}

@@ -544,8 +544,12 @@ func (sh *shard[K, V]) endDue(rec *record[K], idx uint32, gen uint64, m moment, 
 // superseded.
 func (sh *shard[K, V]) consume(e entry) (rec *record[K], ok bool) {
 	rec = sh.slab.record(e.idx())
-	if r := rec.read(); r.phase() > phaseDue || r.place() == unarmed || r.armed() != e.armed() {
+	r := rec.read()
+	if r.phase() > phaseDue || r.place() == unarmed || r.armed() != e.armed() {
 		return nil, false
+	}
+	if r.place() == inFar && sh.wheel.isFar(e.idx()) {
+		return nil, false // ticks that are 2^32 apart look alike
 	}
 	rec.setArmed(unarmed, 0)
 	sh.armed--

@@ -135,6 +135,12 @@ func levelOf(delta int64) int {
 	return level
 }
 
+// isFar reports whether idx has a far entry that advance has not cut off.
+func (w *wheel) isFar(idx uint32) bool {
+	_, ok := w.farAt[idx]
+	return ok
+}
+
 // farTick returns the tick of the far entry of idx; one that advance has cut
 // off counts as current.
 func (w *wheel) farTick(idx uint32) int64 {
