@@ -12,6 +12,8 @@ MODEL_STEPS  ?= 200
 BENCH        ?= .
 BENCHTIME    ?= 1s
 COUNT        ?= 1
+SOAKTIME     ?= 10m
+SOAKFLAGS    ?=
 REQUIRE_ALL  ?= 0
 STATICCHECK  ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -28,7 +30,7 @@ careful = set -eu; left_out() { \
 	printf 'LEFT OUT: %s\n' "$$1"; \
 	test "$$REQUIRE_ALL" != 1 || { echo 'REQUIRE_ALL=1: nothing may be left out' >&2; exit 1; }; }
 
-.PHONY: help demo test build vet fmt lint tidy readme unit race nested model fuzz test32 cover bench clean check-go
+.PHONY: help demo test build vet fmt lint tidy readme unit race nested model fuzz test32 cover bench soak clean check-go
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -122,6 +124,9 @@ cover: check-go ## how much of the code the tests run, in coverage.out and cover
 
 bench: check-go ## the benchmarks; BENCH=., BENCHTIME=1s, COUNT=1
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./...
+
+soak: check-go ## a million sessions, everything at random; SOAKTIME=10m, SOAKFLAGS='-sessions 100000'
+	@cd bench && $(GO) run ./cmd/soak -time $(SOAKTIME) $(SOAKFLAGS)
 
 clean: ## remove what the targets made
 	rm -rf bin coverage.out coverage.html
