@@ -421,3 +421,28 @@ func TestOverdueBehindWarning(t *testing.T) {
 		time.Sleep(200 * sec)
 	})
 }
+
+// TestEndedNotBeforeDeadline has a session found due by a look-up, and then
+// ended by somebody who had read the clock before that.
+func TestEndedNotBeforeDeadline(t *testing.T) {
+	mock := clock.NewMock()
+	e, _ := New[int, int](Options{Clock: mock, Manual: true, Default: Policy{Name: "d", Idle: time.Second}})
+	defer e.Close()
+	var got Event[int, int]
+	e.NotifyOnExpire(func(ev Event[int, int]) { got = ev })
+	s, _ := e.Start(1, 0)
+	mock.Add(900 * time.Millisecond)
+	before := e.time.read()
+	mock.Add(200 * time.Millisecond)
+	if s.Alive() {
+		t.Fatal("alive after its end")
+	}
+	sh, idx := e.locate(s.slot())
+	sh.mu.Lock()
+	ends, _ := sh.endDue(sh.slab.record(idx), idx, s.gen(), before, nil)
+	sh.unlock()
+	e.deliver(ends)
+	if got.Ended.Before(got.Deadline) {
+		t.Errorf("ended at %v, before its deadline %v", got.Ended, got.Deadline)
+	}
+}

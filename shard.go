@@ -390,7 +390,12 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64,
 	slot := idx<<e.shardBits | sh.id
 	hash := e.hash(rec.key)
 	home := e.shardOf(hash)
-	e.memory.add(rec.key, why, max(m.now, r.seen)) // before it leaves the index: Ended knows it throughout
+	ended := max(m.now, r.seen) // which is rounded up
+	if why <= ReasonPollCap {
+		ended = max(ended, limit) // somebody with a later reading may have found it due
+	}
+	// Before it leaves the index, so that Ended knows it throughout.
+	e.memory.add(rec.key, why, ended)
 	home.index.mu.Lock()
 	home.index.remove(high(hash), slot)
 	home.index.mu.Unlock()
@@ -414,7 +419,6 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64,
 	if e.maxSessions > 0 {
 		e.total.Add(-1)
 	}
-	ended := max(m.now, r.seen) // which is rounded up
 	if e.hooked.Load() {
 		e.queue.pending.Add(1)
 		ends = append(ends, ending[K, V]{
