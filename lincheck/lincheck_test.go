@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 700, "histories of each kind")
+	histories = flag.Int("histories", 1000, "histories of each kind")
 	calls     = flag.Int("calls", 8, "calls of each of the 4 goroutines in a history")
 	html      = flag.String("html", "", "file to draw a history in that nothing explains")
 )
