@@ -184,24 +184,26 @@ func TestZeroContext(t *testing.T) {
 // TestStopKeepsNothing keeps the stop function of a hook that has been called:
 // it does not keep what the hook held.
 func TestStopKeepsNothing(t *testing.T) {
-	type big [1 << 16]byte
 	e, _ := New[int, int](Options{Manual: true})
 	defer e.Close()
 	s, _ := e.Start(1, 0)
-	held := new(big)
-	freed := weak.Make(held)
-	stop, _ := s.NotifyOnExpire(func(Event[int, int]) { held[0]++ })
+	stop, held := hookThatHolds(s)
 	s.Expire()
-	held = nil
 	for range 10 {
-		if runtime.GC(); freed.Value() == nil {
+		if runtime.GC(); held.Value() == nil {
 			break
 		}
 	}
-	if freed.Value() != nil {
+	if held.Value() != nil {
 		t.Error("what the hook held is still reachable")
 	}
 	if stop() {
 		t.Error("stop says true after the hook was called")
 	}
+}
+
+func hookThatHolds(s Session[int, int]) (stop func() bool, held weak.Pointer[[1 << 16]byte]) {
+	page := new([1 << 16]byte)
+	stop, _ = s.NotifyOnExpire(func(Event[int, int]) { page[0]++ })
+	return stop, weak.Make(page)
 }
