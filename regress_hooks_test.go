@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -206,4 +207,23 @@ func hookThatHolds(s Session[int, int]) (stop func() bool, held weak.Pointer[[1 
 	page := new([1 << 16]byte)
 	stop, _ = s.NotifyOnExpire(func(Event[int, int]) { page[0]++ })
 	return stop, weak.Make(page)
+}
+
+// TestWarningStopsAtTheEnd ends a session from the first of its warning hooks:
+// the others are not called any more.
+func TestWarningStopsAtTheEnd(t *testing.T) {
+	mock := clock.NewMock()
+	e, _ := New[int, int](Options{Clock: mock, Manual: true, Default: Policy{Name: "d", Idle: 10 * time.Second, Warn: 2 * time.Second}})
+	defer e.Close()
+	s, _ := e.Start(1, 0)
+	var calls []string
+	s.NotifyBeforeExpire(func(Event[int, int]) { calls = append(calls, "warned"); s.Expire() })
+	s.NotifyBeforeExpire(func(Event[int, int]) { calls = append(calls, "own") })
+	e.NotifyBeforeExpire(func(Event[int, int]) { calls = append(calls, "engine") })
+	s.NotifyOnExpire(func(Event[int, int]) { calls = append(calls, "ended") })
+	mock.Add(8 * time.Second)
+	e.Advance()
+	if want := []string{"warned", "ended"}; !slices.Equal(calls, want) {
+		t.Errorf("%v were called, want %v", calls, want)
+	}
 }
