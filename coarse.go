@@ -56,8 +56,12 @@ func (c *coarse) inUse(stamp int64) bool {
 	return until != 0 && (stamp == until || stamp == -until)
 }
 
-// stalled reports whether a stall has ever been recorded.
-func (c *coarse) stalled() bool { return c.stalls.Load() != nil }
+// stalledPast reports whether a session that was seen at seen, which no touch
+// uses any more, may in truth have been seen at stamp or later.
+func (c *coarse) stalledPast(seen, stamp int64) bool {
+	s := c.stalls.Load()
+	return s != nil && s.seen(seen) >= stamp
+}
 
 // note counts a touch that has read the clock, and reports whether the driver
 // should be woken to publish.

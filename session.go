@@ -79,8 +79,14 @@ func (s Session[K, V]) TouchAt(t time.Time) bool {
 	}
 	at := s.e.time.ns(t)
 	if until := s.e.time.coarse.until.Load(); until > 0 {
-		if stamp := s.e.time.ceil(at); (stamp == until || stamp < until && !s.e.time.coarse.stalled()) && s.touchCoarse(until, stamp) {
-			return true
+		if end := until * s.e.time.tick; at <= end {
+			stamp := until
+			if at <= end-s.e.time.tick { // else a division is saved
+				stamp = s.e.time.ceil(at)
+			}
+			if s.touchCoarse(until, stamp) {
+				return true
+			}
 		}
 	}
 	m := s.readTouch()
@@ -133,6 +139,9 @@ func (s Session[K, V]) touchCoarse(until, stamp int64) bool {
 		// Unless somebody has changed the rest of the cell between the
 		// readings.
 		return rec.state.Load() == state
+	}
+	if stamp < until && s.e.time.coarse.stalledPast(seen, stamp) {
+		return false
 	}
 	return rec.state.CompareAndSwap(state, state&^(runBit|tickMask)|uint64(stamp))
 }
