@@ -12,6 +12,7 @@ MODEL_STEPS  ?= 200
 BENCH        ?= .
 BENCHTIME    ?= 1s
 COUNT        ?= 1
+HISTORIES    ?= 1000
 SOAKTIME     ?= 10m
 SOAKFLAGS    ?=
 REQUIRE_ALL  ?= 0
@@ -30,7 +31,7 @@ careful = set -eu; left_out() { \
 	printf 'LEFT OUT: %s\n' "$$1"; \
 	test "$$REQUIRE_ALL" != 1 || { echo 'REQUIRE_ALL=1: nothing may be left out' >&2; exit 1; }; }
 
-.PHONY: help demo test build vet fmt lint tidy readme unit race nested model fuzz test32 cover bench soak clean check-go
+.PHONY: help demo test build vet fmt lint tidy readme unit race nested model fuzz test32 cover bench lincheck soak clean check-go
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -124,6 +125,9 @@ cover: check-go ## how much of the code the tests run, in coverage.out and cover
 
 bench: check-go ## the benchmarks; BENCH=., BENCHTIME=1s, COUNT=1
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./...
+
+lincheck: check-go ## is every history linearizable? with the race detector; HISTORIES=1000 of each kind
+	cd lincheck && CGO_ENABLED=1 $(GO) test -race -count=1 -v -histories $(HISTORIES) .
 
 soak: check-go ## a million sessions, everything at random; SOAKTIME=10m, SOAKFLAGS='-sessions 100000'
 	@cd bench && $(GO) run ./cmd/soak -time $(SOAKTIME) $(SOAKFLAGS)

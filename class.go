@@ -91,7 +91,14 @@ func (c *Class[K, V]) SetPolicy(p Policy) error {
 	old := c.e.termsOf(c.id)
 	table := slices.Clone(*c.e.table.Load())
 	table[c.id] = next
+	// A call that holds a shard's lock goes by one policy throughout.
+	for i := range c.e.shards {
+		c.e.shards[i].mu.Lock()
+	}
 	c.e.table.Store(&table)
+	for i := range c.e.shards {
+		c.e.shards[i].mu.Unlock()
+	}
 	c.e.mu.Unlock()
 	c.e.rearm(c, old.within(next))
 	return nil

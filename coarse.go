@@ -182,3 +182,20 @@ func (s *stalls) seen(stamp int64) int64 {
 	}
 	return stamp
 }
+
+// outdated reports whether a session whose cell says seen was in truth seen at
+// stamp or later, for good. If not, it returns the stamp to write. While seen
+// is being taken back nobody knows whether it will be mapped: then that is the
+// present time.
+func (t *timeline) outdated(seen, stamp int64) (int64, bool) {
+	switch until := t.coarse.until.Load(); {
+	case until > 0 && until == seen:
+		return seen, true // whoever takes it back reads the clock after that
+	case until < 0 && until == -seen:
+		return t.read().stamp, false
+	}
+	if s := t.coarse.stalls.Load(); s != nil {
+		return stamp, stamp <= s.seen(seen)
+	}
+	return stamp, stamp <= seen
+}

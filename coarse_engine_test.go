@@ -152,3 +152,42 @@ func TestTouchedSessionsWhileAllCoresAreBusy(t *testing.T) {
 		t.Error("no touch used the coarse clock")
 	}
 }
+
+// TestTouchWhileTheCoarseTickIsTakenBack stops the driver between taking a tick
+// back, which is not over, and publishing the next. Touches, polls and releases
+// that read the clock meanwhile are not lost.
+func TestTouchWhileTheCoarseTickIsTakenBack(t *testing.T) {
+	for name, see := range map[string]func(Session[int, int]) bool{
+		"Touch":   Session[int, int].Touch,
+		"TouchAt": func(s Session[int, int]) bool { return s.TouchAt(time.Now()) },
+		"Poll":    Session[int, int].Poll,
+		"Release": func(s Session[int, int]) bool { return s.Hold() && s.Release() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, err := New[int, int](Options{Manual: true, Default: Policy{Name: "touched", Idle: time.Hour}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			s, err := e.Start(1, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := &e.time.coarse
+			for taken := false; !taken; taken = c.stalls.Load() == nil {
+				c.stalls.Store(nil)
+				until := e.time.now() + 2
+				c.until.Store(until)
+				s.Touch() // it has the stamp until
+				e.time.retire(until)
+			}
+			time.Sleep(4 * defaultTick) // the driver does not run
+			began := time.Now()
+			see(s)
+			c.until.Store(e.time.now() + 1) // now it goes on
+			if info, _ := s.Info(); info.Seen.Before(began) {
+				t.Errorf("seen %v before the call", began.Sub(info.Seen))
+			}
+		})
+	}
+}

@@ -93,7 +93,7 @@ func (e *Engine[K, V]) Ended(key K) (Ending, bool) {
 		sh, idx := e.locate(s.slot())
 		sh.mu.Lock()
 		defer sh.unlock()
-		if rec := sh.slab.record(idx); rec != nil && rec.state.Load()>>phaseShift == s.gen()<<2|phaseDue>>phaseShift {
+		if rec := sh.slab.record(idx); rec != nil && rec.key == key && rec.state.Load()>>phaseShift == s.gen()<<2|phaseDue>>phaseShift {
 			limit, why := rec.read().verdict()
 			return Ending{why, d.at(limit)}, true
 		}

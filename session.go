@@ -162,8 +162,12 @@ func (s Session[K, V]) touch(m moment, stamp int64, now bool) bool {
 		if r.state&(warnedBit|heldBit) != 0 || m.now >= s.e.terms(r).dueTick(r) || stamp < r.seen && r.polled() && !now {
 			return s.touchLocked(m, stamp, now)
 		}
-		if stamp > r.seen && stamp <= s.e.time.seen(r.seen, m) {
-			stamp = r.seen // it was seen later than its stamp says
+		stamp := stamp
+		if stamp > r.seen {
+			var over bool
+			if stamp, over = s.e.time.outdated(r.seen, stamp); over {
+				stamp = r.seen // it was seen later than its stamp says
+			}
 		}
 		if stamp <= r.seen && !r.polled() {
 			// Unless somebody has changed the rest of the cell between the
@@ -189,7 +193,7 @@ func (s Session[K, V]) touchLocked(m moment, stamp int64, now bool) bool {
 	if r := rec.read(); !now && r.polled() && stamp < r.runStart() {
 		clear = 0
 	}
-	sh.change(rec, clear, 0, stamp, m)
+	sh.change(rec, clear, 0, stamp)
 	sh.arm(rec, idx, m)
 	return true
 }
@@ -333,7 +337,7 @@ func (s Session[K, V]) Hold() bool {
 	}
 	defer sh.unlock()
 	if !rec.read().held() {
-		sh.change(rec, 0, heldBit, 0, m)
+		sh.change(rec, 0, heldBit, 0)
 		return true
 	}
 	if sh.holds == nil {
@@ -361,7 +365,7 @@ func (s Session[K, V]) Release() bool {
 	} else if n == 1 {
 		delete(sh.holds, idx)
 	} else {
-		sh.change(rec, heldBit, 0, m.stamp, m)
+		sh.change(rec, heldBit, 0, m.stamp)
 		sh.arm(rec, idx, m)
 	}
 	return true

@@ -39,12 +39,14 @@ type shard[K comparable, V any] struct {
 // change swaps bits of a live session's state: clears some, sets others, and
 // sees it at stamp unless it was seen later. A touch can come between; then it
 // works on that one's result.
-func (sh *shard[K, V]) change(rec *record[K], clear, set uint64, stamp int64, m moment) {
+func (sh *shard[K, V]) change(rec *record[K], clear, set uint64, stamp int64) {
 	for {
 		old := rec.state.Load()
 		seen := int64(old & tickMask)
-		if stamp > sh.e.time.seen(seen, m) {
-			seen = stamp
+		if stamp > seen {
+			if at, over := sh.e.time.outdated(seen, stamp); !over {
+				seen = at
+			}
 		}
 		if rec.state.CompareAndSwap(old, old&^(clear|tickMask)|set|uint64(seen)) {
 			return
@@ -202,7 +204,7 @@ func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
 	if r.phase() == phaseLive {
 		t := sh.e.terms(r)
 		if r.warned() && m.now < t.warnTick(r) {
-			sh.change(rec, warnedBit, 0, 0, m)
+			sh.change(rec, warnedBit, 0, 0)
 			sh.slab.noteWarned(idx, false)
 			r = sh.read(rec, m)
 		}
@@ -306,12 +308,12 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 			rec.setRun(r.runStart(), min(r.polls()+1, pollsMask))
 			// If a touch has come between it came after this poll, and the run
 			// stays ended.
-			sh.change(rec, 0, 0, m.stamp, m)
+			sh.change(rec, 0, 0, m.stamp)
 			sh.arm(rec, idx, m)
 			return nil, true
 		default:
 			rec.setRun(m.stamp, 1)
-			sh.change(rec, 0, runBit, m.stamp, m)
+			sh.change(rec, 0, runBit, m.stamp)
 			sh.arm(rec, idx, m)
 			return nil, true
 		}

@@ -8,7 +8,7 @@ func (sh *shard[K, V]) warn(rec *record[K], idx uint32, r reading, t *terms, m m
 	if !t.toWarn(r, m.now) {
 		return ends
 	}
-	sh.change(rec, 0, warnedBit, 0, m)
+	sh.change(rec, 0, warnedBit, 0)
 	sh.slab.noteWarned(idx, true)
 	if _, waits := sh.warning[idx]; waits {
 		return ends // that one serves
