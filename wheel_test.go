@@ -205,3 +205,18 @@ func TestWheelJumpsCostSlots(t *testing.T) {
 		t.Errorf("%d entries are overdue, want 1000", got)
 	}
 }
+
+// TestFarEntriesComeIn places an entry beyond the horizon: it is brought into
+// the wheel well before its tick.
+func TestFarEntriesComeIn(t *testing.T) {
+	w := newWheel(0)
+	const tick = 3 * wheelHorizon
+	if !w.place(tick, 1) || w.next() != tick-farLead {
+		t.Fatalf("next is %d, want %d", w.next(), tick-farLead)
+	}
+	w.advance(tick - farLead)
+	var buf [2]entry
+	if n := w.pop(buf[:]); n != 1 || w.place(tick, 1) {
+		t.Errorf("%d entries came in; they were still far", n)
+	}
+}
