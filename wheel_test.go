@@ -210,7 +210,7 @@ func TestWheelJumpsCostSlots(t *testing.T) {
 // the wheel well before its tick.
 func TestFarEntriesComeIn(t *testing.T) {
 	w := newWheel(0)
-	const tick = 3 * wheelHorizon
+	const tick int64 = 3 * wheelHorizon
 	if !w.place(tick, 1) || w.next() != tick-farLead {
 		t.Fatalf("next is %d, want %d", w.next(), tick-farLead)
 	}
