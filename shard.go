@@ -241,27 +241,26 @@ func (sh *shard[K, V]) armFor(rec *record[K], idx uint32, tick int64) {
 	rec.setArmed(place, tick)
 }
 
-// rearm arms the sessions of a class on a page. It reports whether there is
-// that page.
-func (sh *shard[K, V]) rearm(page int, class uint64, warned bool, m moment) bool {
+// rearm arms the sessions of a class that lie on 64 neighboring places. It
+// reports whether there are such places.
+func (sh *shard[K, V]) rearm(word int, class uint64, warned bool, m moment) bool {
 	sh.mu.Lock()
 	defer sh.unlock()
-	pages := sh.slab.pages.Load()
+	pages, page := sh.slab.pages.Load(), word/(pageSize/64)
 	if pages == nil || page >= len(*pages) {
 		return false
 	}
 	p := &(*pages)[page]
-	for word := range p.warned {
-		those := ^uint64(0)
-		if warned {
-			those = p.warned[word]
-		}
-		for ; those != 0; those &= those - 1 {
-			i := 64*word + bits.TrailingZeros64(those)
-			rec := &p.records[i]
-			if r := rec.read(); r.phase() <= phaseDue && r.class() == class {
-				sh.arm(rec, uint32(page<<pageShift|i), m)
-			}
+	word %= pageSize / 64
+	those := ^uint64(0)
+	if warned {
+		those = p.warned[word]
+	}
+	for ; those != 0; those &= those - 1 {
+		i := 64*word + bits.TrailingZeros64(those)
+		rec := &p.records[i]
+		if r := rec.read(); r.phase() <= phaseDue && r.class() == class {
+			sh.arm(rec, uint32(page<<pageShift|i), m)
 		}
 	}
 	return true
