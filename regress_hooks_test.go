@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"weak"
 
@@ -180,6 +181,59 @@ func TestZeroContext(t *testing.T) {
 		Session[int, int]{}.Context(ctx)
 	}
 	time.Sleep(50 * time.Millisecond)
+}
+
+// TestStoppedWarningIsForgotten stops the warning hook of a session that lives
+// on and looks for what the hook held.
+func TestStoppedWarningIsForgotten(t *testing.T) {
+	e, _ := New[int, int](Options{Manual: true})
+	defer e.Close()
+	s, _ := e.Start(1, 0)
+	held := stoppedWarning(t, s)
+	for range 10 {
+		if runtime.GC(); held.Value() == nil {
+			break
+		}
+	}
+	if held.Value() != nil {
+		t.Error("what the hook held is still reachable")
+	}
+	runtime.KeepAlive(e)
+}
+
+//go:noinline
+func stoppedWarning(t *testing.T, s Session[int, int]) weak.Pointer[[1 << 16]byte] {
+	page := new([1 << 16]byte)
+	stop, _ := s.NotifyBeforeExpire(func(Event[int, int]) { page[0]++ })
+	if !stop() {
+		t.Error("stop says false, and the hook was never called")
+	}
+	return weak.Make(page)
+}
+
+// TestHookBetweenEndAndHooks adds a hook to a session that has ended and whose
+// hooks wait for a worker.
+func TestHookBetweenEndAndHooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, _ := New[int, int](Options{Default: Policy{Name: "d", Idle: time.Second}})
+		defer e.Close()
+		release := make(chan bool)
+		e.NotifyOnExpire(func(Event[int, int]) { <-release })
+		var sessions []Session[int, int]
+		for i := range 2 {
+			s, _ := e.Start(i, 0)
+			s.NotifyOnExpire(func(Event[int, int]) {})
+			sessions = append(sessions, s)
+		}
+		time.Sleep(2 * time.Second)
+		for _, s := range sessions {
+			if _, ok := s.NotifyOnExpire(func(Event[int, int]) { t.Error("the hook was called") }); ok {
+				t.Error("a hook was added after the end")
+			}
+		}
+		close(release)
+		synctest.Wait()
+	})
 }
 
 // TestStopKeepsNothing keeps the stop function of a hook that has been called:
