@@ -1,0 +1,202 @@
+package lapsehttp
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lapse-go/lapse"
+)
+
+// Endpoints serves what the browser client asks for, under Options.Prefix:
+//
+//	keepalive  GET or POST: a Poll. 204, or the 401 of Require for scripts
+//	status     GET: a Peek. JSON: how long the session has left; always 200
+//	events     GET: a Peek. An event stream: warning, extended, ended
+//	logout     POST: End. 204, or 303 to Options.LoginURL (else /) for a form
+//	client.js  GET: the client
+//	dialog.js  GET: its ready-made dialog
+//
+// Mount it at Prefix, inside or outside of [Manager.Handler]:
+//
+//	mux.Handle("/session/", manager.Endpoints())
+//
+// None of them creates a session or gives out a new id. A log-out from another
+// site is refused with status 403, as are other origins in old browsers.
+//
+// Streams end with their session, and when their http.Server is shut down, which
+// would wait for them otherwise. Middleware around it that compresses must pass
+// Flush on.
+func (m *Manager[V]) Endpoints() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, ok := strings.CutPrefix(r.URL.Path, m.prefix)
+		if !ok {
+			name = strings.TrimPrefix(r.URL.Path, "/") // as http.StripPrefix leaves it
+		}
+		if f, ok := modules[name]; ok {
+			if allow(w, r, http.MethodGet, http.MethodHead) {
+				f.ServeHTTP(w, r)
+			}
+			return
+		}
+		act, ok := endpointActivity(name)
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		if m.exchange(r.Context()) != nil {
+			m.endpoint(name, w, r)
+			return
+		}
+		m.enter(w, r, lowered(act, r), ofEndpoint, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			m.endpoint(name, w, r)
+		}))
+	})
+}
+
+// endpointActivity returns the activity of an endpoint; false if there is no
+// endpoint of that name, or it has nothing to do with a session.
+func endpointActivity(name string) (Activity, bool) {
+	switch name {
+	case "keepalive":
+		return Poll, true
+	case "status", "events", "logout":
+		return Peek, true
+	}
+	return 0, false
+}
+
+func (m *Manager[V]) endpoint(name string, w http.ResponseWriter, r *http.Request) {
+	q := m.exchange(r.Context())
+	uncached(w.Header(), make([]string, 2))
+	switch name {
+	case "keepalive":
+		if allow(w, r, http.MethodGet, http.MethodPost, http.MethodHead) {
+			m.keepalive(w, r, q)
+		}
+	case "status":
+		if allow(w, r, http.MethodGet, http.MethodHead) {
+			m.sendJSON(w, r, http.StatusOK, m.status(q))
+		}
+	case "events":
+		if allow(w, r, http.MethodGet, http.MethodHead) {
+			m.events(w, r, q)
+		}
+	case "logout":
+		if allow(w, r, http.MethodPost) {
+			m.logout(w, r)
+		}
+	}
+}
+
+// allow reports whether the request has one of the methods. It answers those
+// that have not.
+func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
+	if slices.Contains(methods, r.Method) {
+		return true
+	}
+	w.Header().Set("Allow", strings.Join(append(methods, http.MethodOptions), ", "))
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return false
+	}
+	http.Error(w, "want the method "+methods[0], http.StatusMethodNotAllowed)
+	return false
+}
+
+func (m *Manager[V]) keepalive(w http.ResponseWriter, r *http.Request, q *exchange[V]) {
+	if !q.isLive() {
+		m.refuseScript(w, r, q, m.ending(&q.carried))
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// crossOrigin tells other sites' requests by Sec-Fetch-Site, else by Origin.
+var crossOrigin = http.NewCrossOriginProtection()
+
+func (m *Manager[V]) logout(w http.ResponseWriter, r *http.Request) {
+	if crossOrigin.Check(r) != nil {
+		http.Error(w, "a log-out comes from the site itself", http.StatusForbidden)
+		return
+	}
+	m.End(w, r)
+	if !isNavigation(r) {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	to := "/"
+	if m.login != nil {
+		to = m.login.url
+	}
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// A state is the JSON of the status endpoint and of the event stream: what the
+// page needs to know of its session.
+type state struct {
+	State       string `json:"state"` // "live", "ended" (the request came with an id that is not live) or "none"
+	ServerTime  int64  `json:"serverTime"`
+	ExpiresAt   *int64 `json:"expiresAt,omitempty"` // nil: without a limit, or not live
+	RemainingMS *int64 `json:"remainingMs,omitempty"`
+	Limit       string `json:"limit,omitempty"` // which will end it
+	WarnMS      int64  `json:"warnMs"`
+	IdleMS      int64  `json:"idleMs"` // zero: no such limit
+	farewell
+}
+
+func (m *Manager[V]) status(q *exchange[V]) state {
+	q.mu.Lock()
+	s, live := q.session, q.live
+	q.mu.Unlock()
+	if live {
+		if st, ok := m.stateOf(s); ok {
+			return st
+		}
+	}
+	st := state{State: "none", ServerTime: m.now().UnixMilli()}
+	if live || q.carried.some {
+		st.State = "ended"
+		st.farewell = m.farewell(m.ending(&q.carried))
+	}
+	return st
+}
+
+// stateOf returns the state of a session; false if it has ended.
+func (m *Manager[V]) stateOf(s lapse.Session[ID, V]) (st state, ok bool) {
+	info, ok := s.Info()
+	if !ok {
+		return st, false
+	}
+	now := m.now()
+	st = state{State: "live", ServerTime: now.UnixMilli()}
+	policy := m.policyOf(s, info)
+	st.WarnMS, st.IdleMS = policy.Warn.Milliseconds(), policy.Idle.Milliseconds()
+	if !info.Deadline.IsZero() {
+		left := max(info.Deadline.Sub(now), 0).Milliseconds()
+		at := st.ServerTime + left
+		st.ExpiresAt, st.RemainingMS, st.Limit = &at, &left, info.Reason.String()
+	}
+	return st, true
+}
+
+// policyOf returns the policy that a session obeys.
+func (m *Manager[V]) policyOf(s lapse.Session[ID, V], info lapse.Info) (p lapse.Policy) {
+	if s, ok := any(s).(interface{ Policy() (lapse.Policy, bool) }); ok {
+		p, _ = s.Policy()
+		return p
+	}
+	if c, ok := m.classes.Load(info.Class); ok {
+		p = c.(*lapse.Class[ID, V]).Policy()
+	}
+	if info.Reason == lapse.ReasonIdle && info.Holds == 0 {
+		p.Idle = info.Deadline.Sub(info.Seen)
+	}
+	return p
+}
+
+// heartbeat is how often a stream that has nothing to say says so, lest a proxy
+// takes it for dead.
+const heartbeat = 15 * time.Second

@@ -1,0 +1,375 @@
+package lapsehttp
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lapse-go/lapse"
+)
+
+// A page has an event stream open, in a bubble.
+type page struct {
+	t      *testing.T
+	cancel context.CancelFunc
+	done   chan struct{}
+	header http.Header
+	fails  error // what a write gives
+
+	mu  sync.Mutex
+	buf strings.Builder
+	ids int
+}
+
+func (p *page) Header() http.Header { return p.header }
+func (p *page) WriteHeader(int)     {}
+func (p *page) FlushError() error   { return p.fails }
+
+func (p *page) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.buf.Write(b)
+}
+
+// open opens an event stream.
+func open(t *testing.T, m *testManager, id ID) *page {
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &page{t: t, cancel: cancel, done: make(chan struct{}), header: make(http.Header)}
+	go func() {
+		defer close(p.done)
+		m.Handler(m.Endpoints()).ServeHTTP(p, request("GET", "/session/events", id).WithContext(ctx))
+	}()
+	return p
+}
+
+// want waits until nothing moves and checks which events have come: name,
+// colon, milliseconds left. It returns the data of the last one.
+func (p *page) want(events ...string) (last string) {
+	p.t.Helper()
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := p.buf.String()
+	p.buf.Reset()
+	var got []string
+	for message := range strings.SplitSeq(text, "\n\n") {
+		if message == "" {
+			continue
+		}
+		if message == ":" {
+			got = append(got, ":")
+			continue
+		}
+		var id int
+		var name string
+		p.ids++
+		head, data, _ := strings.Cut(message, "\ndata: ")
+		if _, err := fmt.Sscanf(head, "id: %d\nevent: %s", &id, &name); err != nil || id != p.ids {
+			p.t.Errorf("the message is %q (%v), want id %d", message, err, p.ids)
+		}
+		last = data
+		var st state
+		if err := json.Unmarshal([]byte(data), &st); err != nil {
+			p.t.Error(err)
+		}
+		if st.RemainingMS != nil {
+			name = fmt.Sprint(name, ":", *st.RemainingMS)
+		}
+		got = append(got, name)
+	}
+	if !slices.Equal(got, events) {
+		p.t.Errorf("the events are %q, want %q", got, events)
+	}
+	return last
+}
+
+// gone checks that the stream has ended.
+func (p *page) gone() {
+	p.t.Helper()
+	synctest.Wait()
+	select {
+	case <-p.done:
+	default:
+		p.t.Error("the stream goes on")
+	}
+}
+
+var eventPolicy = lapse.Policy{Name: "user", Idle: 10 * time.Second, Warn: 3 * time.Second}
+
+func TestEvents(t *testing.T) {
+	inBubble(t, lapse.Options{Default: eventPolicy}, Options[string]{LoginURL: "/login"}, func(t *testing.T, m *testManager) {
+		s, id := start(t, m, "Ada")
+		p := open(t, m, id)
+		p.want("extended:10000")
+		if h := p.header; h.Get("Content-Type") != "text/event-stream" || h.Get("Cache-Control") != "no-store" || len(h["Set-Cookie"]) != 2 {
+			t.Errorf("%v", h)
+		}
+		if info, _ := s.Info(); info.Holds != 0 || info.Polls != 0 {
+			t.Errorf("the stream is an activity: %+v", info)
+		}
+		// A touch by another window, soon and later.
+		touch := func() { serve(t, m.Require(ok), request("GET", "/", id), http.StatusOK) }
+		time.Sleep(500 * time.Millisecond)
+		touch()
+		p.want()
+		time.Sleep(time.Second)
+		touch()
+		p.want("extended:10000")
+		time.Sleep(7 * time.Second)
+		p.want("warning:3000")
+		// Soon after a warning counts, too.
+		time.Sleep(10 * time.Millisecond)
+		serve(t, m.Endpoints(), request("POST", "/session/keepalive", id), http.StatusNoContent)
+		p.want("extended:10000")
+		// What nobody tells the stream it sees at the next beat.
+		s.SetIdle(time.Hour)
+		touch()
+		p.want("extended:3600000")
+		s.SetIdle(time.Minute)
+		p.want()
+		time.Sleep(heartbeat - 8510*time.Millisecond)
+		p.want(":", "extended:53510")
+		s.SetIdle(0)
+		time.Sleep(10 * time.Second)
+		data := p.want("warning:3000", "ended")
+		if want := fmt.Sprintf(`{"reason":"idle","endedAt":%d,"login":"/login"}`, time.Now().Add(-6490*time.Millisecond).UnixMilli()); data != want {
+			t.Errorf("%s, want %s", data, want)
+		}
+		p.gone()
+		serve(t, m.Endpoints(), request("GET", "/session/events", id), http.StatusNoContent)
+		serve(t, m.Endpoints(), request("GET", "/session/events"), http.StatusNoContent)
+		m.wantNoStreams(t)
+	})
+}
+
+func (m *Manager[V]) wantNoStreams(t *testing.T) {
+	t.Helper()
+	if n := m.streams.open.Load(); n != 0 || len(m.streams.topics) != 0 {
+		t.Errorf("%d streams, %d sessions with streams", n, len(m.streams.topics))
+	}
+}
+
+// TestEventsOfOneSession opens several streams, which come and go.
+func TestEventsOfOneSession(t *testing.T) {
+	inBubble(t, lapse.Options{Default: eventPolicy}, Options[string]{}, func(t *testing.T, m *testManager) {
+		s, id := start(t, m, "Ada")
+		_, other := start(t, m, "Bob")
+		a, b, c := open(t, m, id), open(t, m, id), open(t, m, other)
+		for _, p := range []*page{a, b, c} {
+			p.want("extended:10000")
+		}
+		a.cancel()
+		a.gone()
+		time.Sleep(5 * time.Second)
+		serve(t, m.Require(ok), request("GET", "/", id), http.StatusOK)
+		b.want("extended:10000")
+		c.want()
+		a.want()
+		serve(t, m.Endpoints(), request("POST", "/session/logout", id), http.StatusNoContent)
+		if data := b.want("ended"); !strings.Contains(data, `"reason":"expired"`) {
+			t.Error(data)
+		}
+		b.gone()
+		c.cancel()
+		c.gone()
+		m.wantNoStreams(t)
+		if s.Alive() {
+			t.Error("it lives")
+		}
+	})
+}
+
+// TestEventsNotRead has pages whose connection is lost, or cannot stream.
+func TestEventsNotRead(t *testing.T) {
+	inBubble(t, lapse.Options{}, Options[string]{}, func(t *testing.T, m *testManager) {
+		_, id := start(t, m, "Ada")
+		for _, w := range []http.ResponseWriter{
+			failing{httptest.NewRecorder()},
+			&page{header: make(http.Header), fails: errors.New("gone")},
+			&nowhere{make(http.Header)}, // it has no Flush
+		} {
+			m.Endpoints().ServeHTTP(w, request("GET", "/session/events", id))
+		}
+		serve(t, m.Endpoints(), request("HEAD", "/session/events", id), http.StatusOK)
+		m.wantNoStreams(t)
+	})
+}
+
+// TestEventsPromoted has the streams follow the session into another.
+func TestEventsPromoted(t *testing.T) {
+	inBubble(t, lapse.Options{Default: eventPolicy}, Options[string]{}, func(t *testing.T, m *testManager) {
+		member, err := m.engine.Class(lapse.Policy{Name: "member", Idle: time.Minute, Warn: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		old, id := start(t, m, "guest")
+		p := open(t, m, id)
+		p.want("extended:10000")
+		w := within(t, m, request("POST", "/", id), func(w http.ResponseWriter, r *http.Request) {
+			if err := m.Promote(w, r, member, "Ada"); err != nil {
+				t.Error(err)
+			}
+		})
+		p.want("extended:60000")
+		time.Sleep(12 * time.Second)
+		if old.Alive() {
+			t.Error("the old session lives")
+		}
+		p.want()
+		time.Sleep(47 * time.Second)
+		p.want(":", ":", ":", "warning:1000")
+		time.Sleep(time.Second)
+		p.want(":", "ended")
+		p.gone()
+		serve(t, m.Endpoints(), request("GET", "/session/events", sentID(t, w)), http.StatusNoContent)
+		// Into a session that has ended already.
+		s, id := start(t, m, "guest")
+		p = open(t, m, id)
+		p.want("extended:10000")
+		m.streams.move(s, old)
+		p.want("ended")
+		p.gone()
+		m.streams.move(s, old) // no streams
+		m.wantNoStreams(t)
+	})
+}
+
+// TestEventsClosed has the engine closed, which calls no hooks.
+func TestEventsClosed(t *testing.T) {
+	inBubble(t, lapse.Options{}, Options[string]{}, func(t *testing.T, m *testManager) {
+		_, id := start(t, m, "Ada")
+		p := open(t, m, id)
+		p.want("extended:900000")
+		m.engine.Close()
+		p.want()
+		time.Sleep(2 * heartbeat)
+		if data := p.want(":", ":", "ended"); data != "{}" {
+			t.Error(data)
+		}
+		p.gone()
+		m.wantNoStreams(t)
+	})
+}
+
+// TestEventsLateHook has a stream look at its session between the end and the
+// hook: it waits for the hook, which knows the reason.
+func TestEventsLateHook(t *testing.T) {
+	inBubble(t, lapse.Options{Manual: true, Default: eventPolicy}, Options[string]{}, func(t *testing.T, m *testManager) {
+		s, id := start(t, m, "Ada")
+		p := open(t, m, id)
+		p.want("extended:10000")
+		time.Sleep(10 * time.Second)
+		m.streams.look(s)
+		p.want()
+		time.Sleep(5 * time.Second)
+		p.want(":")
+		m.engine.Advance()
+		if data := p.want("ended"); !strings.Contains(data, `"reason":"idle"`) {
+			t.Error(data)
+		}
+		p.gone()
+	})
+}
+
+// TestEventsUnlimited has nothing to tell but the beat.
+func TestEventsUnlimited(t *testing.T) {
+	inBubble(t, lapse.Options{Default: lapse.Policy{Name: "eternal"}}, Options[string]{}, func(t *testing.T, m *testManager) {
+		_, id := start(t, m, "Ada")
+		p := open(t, m, id)
+		p.want("extended")
+		time.Sleep(heartbeat)
+		serve(t, m.Require(ok), request("GET", "/", id), http.StatusOK)
+		p.want(":")
+		p.cancel()
+		p.gone()
+	})
+}
+
+// TestJoinDead opens a stream for a session that ended since it was found.
+func TestJoinDead(t *testing.T) {
+	m := newTest(t, lapse.Options{}, Options[string]{})
+	s, id := start(t, m, "Ada")
+	serve(t, m.Handler(handle(func(w http.ResponseWriter, r *http.Request) {
+		s.Expire()
+		m.Endpoints().ServeHTTP(w, r)
+	})), request("GET", "/session/events", id), http.StatusNoContent)
+	m.wantNoStreams(t)
+}
+
+// TestEventsServerShutdown closes the streams of a server that is shut down,
+// which would wait for them.
+func TestEventsServerShutdown(t *testing.T) {
+	m := newTest(t, lapse.Options{}, Options[string]{})
+	s, id := start(t, m, "Ada")
+	servers := [2]*httptest.Server{httptest.NewUnstartedServer(m.Endpoints()), httptest.NewUnstartedServer(m.Endpoints())}
+	var streams [2][2]*bufio.Reader
+	for i, srv := range servers {
+		srv.Config.WriteTimeout = time.Nanosecond // it is for answers, not for streams
+		srv.Config.ReadTimeout = time.Minute
+		srv.Start()
+		defer srv.Close()
+		for j := range streams[i] {
+			r, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/session/events", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.AddCookie(&http.Cookie{Name: "session", Value: id.String()})
+			res, err := srv.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			streams[i][j] = bufio.NewReader(res.Body)
+			wantLine(t, streams[i][j], "event: extended\n")
+		}
+	}
+	if err := servers[0].Config.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range streams[0] {
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				break
+			}
+			if strings.Contains(line, "ended") {
+				t.Errorf("the session's end is told: %q", line)
+			}
+		}
+	}
+	if n := m.streams.open.Load(); n != 2 {
+		t.Errorf("%d streams are left, want the other server's", n)
+	}
+	s.Expire()
+	for _, r := range streams[1] {
+		wantLine(t, r, "event: ended\n")
+	}
+	for range 3 { // a server that nobody uses any more is forgotten
+		runtime.GC()
+	}
+}
+
+// wantLine reads up to a line.
+func wantLine(t *testing.T, r *bufio.Reader, want string) {
+	t.Helper()
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatalf("no %q: %v", want, err)
+		}
+		if line == want {
+			return
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package lapsehttp
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lapse-go/lapse"
+)
+
+// graces remembers the ids that Renew has replaced, for RenewGrace. It has no
+// timer: what is over goes when something is added or looked for. All graces
+// are equally long, so the ring is in order of their ends.
+type graces[V any] struct {
+	length time.Duration // zero or less: none
+	some   atomic.Bool   // there may be one
+
+	mu sync.Mutex
+	// mu guards the fields below.
+
+	byID  map[ID]grace[V]
+	ring  []ended // the order of byID
+	first int
+	n     int
+}
+
+type grace[V any] struct {
+	session lapse.Session[ID, V]
+	until   time.Time
+}
+
+// An ended says when an old id's grace ends.
+type ended struct {
+	id    ID
+	until time.Time
+}
+
+// mostGraces bounds the ids that are remembered. Beyond, the oldest go before
+// their time.
+const mostGraces = 1 << 17
+
+// add remembers that id was the session's.
+func (g *graces[V]) add(id ID, s lapse.Session[ID, V], now time.Time) {
+	if g.length <= 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.purge(now, mostGraces-1)
+	if g.byID == nil {
+		g.byID = make(map[ID]grace[V])
+	}
+	until := now.Add(g.length)
+	g.byID[id] = grace[V]{s, until}
+	g.push(ended{id, until})
+	g.some.Store(true)
+}
+
+// find returns the session that had the id until lately. It may have ended.
+func (g *graces[V]) find(id ID, now func() time.Time) (s lapse.Session[ID, V], ok bool) {
+	if !g.some.Load() {
+		return s, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.purge(now(), mostGraces)
+	old, ok := g.byID[id]
+	return old.session, ok
+}
+
+// purge forgets what is over at now, and the oldest beyond most.
+func (g *graces[V]) purge(now time.Time, most int) {
+	for g.n > 0 && (g.n > most || !now.Before(g.ring[g.first].until)) {
+		last := g.ring[g.first]
+		// A parallel renewal may have remembered the id once more.
+		if g.byID[last.id].until.Equal(last.until) {
+			delete(g.byID, last.id)
+		}
+		g.ring[g.first] = ended{}
+		g.first = (g.first + 1) % len(g.ring)
+		g.n--
+	}
+	if g.n == 0 && g.ring != nil {
+		// Neither map nor ring shrinks otherwise.
+		g.byID, g.ring, g.first = nil, nil, 0
+		g.some.Store(false)
+	}
+}
+
+func (g *graces[V]) push(e ended) {
+	if g.n == len(g.ring) {
+		ring := make([]ended, max(2*len(g.ring), 8))
+		k := copy(ring, g.ring[g.first:])
+		copy(ring[k:], g.ring[:g.first])
+		g.ring, g.first = ring, 0
+	}
+	g.ring[(g.first+g.n)%len(g.ring)] = e
+	g.n++
+}

@@ -1,0 +1,120 @@
+package lapsehttp
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// writeHeaders adds to the response what it says about the session, the first
+// time it is called.
+func (q *exchange[V]) writeHeaders() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.writeHeadersLocked()
+}
+
+func (q *exchange[V]) writeHeadersLocked() {
+	if !q.written {
+		q.written = true
+		q.mark(q.w.Header())
+	}
+}
+
+// mark sets the headers. Nothing changes where there is no session and none was
+// asked for.
+func (q *exchange[V]) mark(h http.Header) {
+	if !q.live && !q.over {
+		return
+	}
+	now := q.m.now()
+	left, limited := time.Duration(0), true
+	if q.live {
+		deadline, ok := q.session.Deadline()
+		switch {
+		case ok:
+			left = max(deadline.Sub(now), 0)
+		case q.session.Alive():
+			limited = false
+		}
+	}
+	q.page(h, now, left, limited)
+	c := &q.m.cookies
+	if q.live && q.sends {
+		if id, ok := q.session.Key(); ok {
+			h.Add("Set-Cookie", c.id(id, now))
+		}
+	}
+	if q.clears {
+		h.Add("Set-Cookie", c.clearID(now))
+	}
+	if q.wipes {
+		h.Set("Clear-Site-Data", `"cookies", "storage"`)
+	}
+	uncached(h, q.values[3:])
+}
+
+// page sets the cookies for the page, and the header that says how long the
+// session has left. All of it is parts of one string.
+func (q *exchange[V]) page(h http.Header, now time.Time, left time.Duration, limited bool) {
+	attrs := q.m.cookies.attrs
+	server := now.UnixMilli()
+	var array [256]byte
+	buf := append(array[:0], serverTimeCookie+"="...)
+	buf = strconv.AppendInt(buf, server, 10)
+	buf = append(buf, attrs...)
+	first := len(buf)
+	second, third := first, first
+	if limited {
+		buf = append(buf, sessionExpiryCookie+"="...)
+		buf = strconv.AppendInt(buf, server+left.Milliseconds(), 10)
+		buf = append(buf, attrs...)
+		second = len(buf)
+		buf = strconv.AppendInt(buf, left.Milliseconds(), 10)
+		third = len(buf)
+	}
+	all := string(buf)
+	values := &q.values
+	values[0], values[1] = all[:first], all[first:second]
+	if limited {
+		values[2] = all[second:third]
+		h[expiresHeader] = values[2:3:3]
+	} else {
+		values[1] = q.m.cookies.cleared
+	}
+	if have := h["Set-Cookie"]; len(have) == 0 {
+		h["Set-Cookie"] = values[0:2:2]
+	} else {
+		h["Set-Cookie"] = append(have, values[0], values[1])
+	}
+}
+
+// uncached keeps a response out of caches, unless it says so already. It uses
+// two strings of values where it can.
+func uncached(h http.Header, values []string) {
+	if have := h["Cache-Control"]; !hasToken(have, "no-store") {
+		values[0] = "no-store"
+		h["Cache-Control"] = values[0:1:1]
+	}
+	if have := h["Vary"]; len(have) == 0 {
+		values[1] = "Cookie"
+		h["Vary"] = values[1:2:2]
+	} else if !hasToken(have, "Cookie") && !hasToken(have, "*") {
+		h["Vary"] = append(have, "Cookie")
+	}
+}
+
+// hasToken reports whether a header that lists tokens has one.
+func hasToken(lines []string, token string) bool {
+	for _, line := range lines {
+		for len(line) > 0 {
+			var word string
+			word, line, _ = strings.Cut(line, ",")
+			if strings.EqualFold(strings.Trim(word, " \t"), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
