@@ -1,0 +1,525 @@
+// The browser's side of lapsehttp: it knows when the session of this browser
+// ends, tells the page before and at the end, and keeps the session alive while
+// somebody works.
+//
+//	import { watch, fetch as sessionFetch } from '/session/client.js';
+//	const session = watch();
+//	session.addEventListener('warning', (e) => banner(e.detail.remaining));
+//	session.addEventListener('ended', (e) => showLogin(e.detail.login));
+//
+// How the end is known. Each response carries the server's time and the end in
+// two cookies. The client keeps the offset to the server's clock, takes it only
+// from answers whose moment it knows, never from a cookie found at load, and
+// counts on by a clock that nobody can set. Whenever it is in doubt (no cookie,
+// a pair that does not fit, a clock that was moved, a page out of the cache, a
+// warning or an end that is due) it asks the status endpoint, which extends
+// nothing.
+//
+// Who says that it has ended. The server, whenever it can be reached: when the
+// end comes the client asks, and the grace that follows is the time for the
+// answer. If there is none until the grace is over (no network), the client
+// says so by itself; so it does at once when the page wakes up after all that,
+// and asks then. Such an `ended` has `confirmed: false`, no page is left for it,
+// and should the server find the session alive after all, `extended` follows.
+
+import { checkStatus, critical, loginAddress, ok, refusal } from './answers.js';
+import { openBus } from './bus.js';
+import { openDrafts } from './drafts.js';
+import { INPUT, inputFilter } from './input.js';
+import { runForLeader } from './leader.js';
+import { settings } from './settings.js';
+import { SLACK, keepAliveDue, leadOf, leftOf, nextCheck, offsetOf, readCookies, reconcile, verdict } from './time.js';
+
+export { critical };
+
+/** How long the leader may take to send a keep-alive for another window. */
+const ANSWER = 2000;
+
+/** How far apart the times of one response may be. */
+const MOMENT = 100;
+
+/** How far the device's clock may run off ours between two checks. */
+const DRIFT = 2000;
+
+/** The longest wait after requests that failed. */
+const LONGEST_RETRY = 300_000;
+
+/** The watches of this window, the latest last. */
+const watches = new Set();
+
+/**
+ * Watches the session of this browser. See client.d.ts for the options and for
+ * what it returns. The second parameter is the window, for tests.
+ */
+export function watch(options = {}, env = globalThis) {
+  const o = settings(options);
+  const { document, location } = env;
+  if (!document) throw new Error('lapse: watch needs a window with a document');
+  const drafts = openDrafts(env, o.user);
+
+  // The local clock counts on from when the page was opened, whatever is done to
+  // the clock of the device, which is read only to see that.
+  const local = () => env.performance.timeOrigin + env.performance.now();
+  const gap = () => env.Date.now() - local();
+
+  let phase = 'unknown'; // or 'live', 'warning', 'ended', 'none'
+  let end = null; // the detail of `ended`, as long as that is the phase
+  let announced = 0; // the end that the page knows of, in local time
+
+  // What is known of the end, and how well.
+  let offset = null;
+  let expiry = null; // server time; null: unknown, Infinity: no limit
+  let newest = 0; // the server time at which it was so
+  let status = {}; // the last status, for limit, warnMs and idleMs
+  let fresh = false; // that status came with this expiry, so its limit holds
+  let livedAt = 0; // when the server said last that the session lives
+  let pair = ''; // the cookies as they were seen last
+  let looked = local(); // and when that was
+  let checked = looked;
+  let drift = gap();
+
+  // Asking the server.
+  let need = true;
+  let inFlight = false;
+  let failures = 0;
+  let retryAt = 0;
+  let askedNear = false;
+  let askedEnd = false;
+
+  // Keep-alives, of all windows.
+  let input = -Infinity;
+  let pinged = -Infinity;
+  let owed = 0; // since when the leader owes this window one
+
+  let open = false; // not so while the page is in the back-forward cache
+  let disposed = false;
+  let bus, leader, stream, timer;
+  let streamAt = 0;
+  let streamWanted = o.stream;
+
+  const alive = () => phase === 'live' || phase === 'warning';
+  const hidden = () => document.visibilityState === 'hidden';
+  const known = () => offset != null && expiry != null;
+  const left = () => (known() ? leftOf(local(), offset, expiry) : NaN);
+  const lead = () => leadOf(o.warn ?? status.warnMs ?? 0, status.idleMs ?? 0);
+  const extendable = () => !status.limit || status.limit === 'idle';
+  const due = () => {
+    const idle = status.idleMs ?? 0;
+    // A deadline that was moved shows when the session was seen.
+    const seen = Math.max(pinged, known() ? expiry + offset - idle : -Infinity);
+    return alive() ? keepAliveDue(seen, idle, input, o.whileOpen) : Infinity;
+  };
+  const post = (message) => open && bus.post(message);
+  const emit = (type, detail) => disposed || session.dispatchEvent(new CustomEvent(type, { detail }));
+
+  // ---- What is learned, and from whom.
+
+  /** An answer whose moment is known: the offset is taken from it. */
+  function learn(answer, sent) {
+    const now = local();
+    const behind = newest - answer.serverTime;
+    // Answers may overtake one another; but a server's clock may be set back, and
+    // an answer's body be a moment older than its cookies.
+    if (behind > MOMENT && behind < SLACK) return;
+    offset = offsetOf(now, answer.serverTime);
+    adopt(answer);
+    if (expiry > newest) livedAt = now;
+    // The server wrote it anywhere in between, and that is too long to be exact.
+    if (now - sent > SLACK) need = true;
+    post({ t: 'sync', answer });
+  }
+
+  /** Times that were written at an unknown moment since `since`; whether they are news that can be believed. */
+  function hearsay(answer, since) {
+    const fit = reconcile(offset, answer.serverTime, since, local());
+    // After an end, a session that lives is another one: the server shall say so.
+    const doubt = fit == null || (end?.confirmed && answer.expiresAt > answer.serverTime);
+    if (doubt) need = true;
+    if (doubt || answer.serverTime < newest) return false;
+    offset = fit;
+    adopt(answer);
+    return true;
+  }
+
+  function adopt(answer) {
+    const end = answer.expiresAt ?? Infinity;
+    if (Math.abs(end - expiry) > MOMENT) fresh = askedNear = false;
+    newest = answer.serverTime;
+    expiry = end;
+    if (answer.state) {
+      status = answer;
+      fresh = true;
+    }
+  }
+
+  /** Looks at the cookies, which the requests of all windows write. */
+  function look() {
+    const found = readCookies(document.cookie);
+    const key = found ? found.serverTime + ' ' + found.expiresAt : '';
+    if (key !== pair) {
+      pair = key;
+      if (!found) need = true;
+      else if (hearsay(found, looked) && !env.cookieStore) post({ t: 'sync', answer: found });
+    }
+    looked = local();
+    return found;
+  }
+
+  /** What another window posts. */
+  function hear({ t, answer, ago, detail, ...rest }) {
+    leader.hear(t, rest);
+    if (t === 'sync') {
+      look();
+      hearsay(answer, local());
+    } else if (t === 'ago') {
+      owed = 0;
+      pinged = Math.max(pinged, local() - (ago ?? Infinity));
+    } else if (t === 'feed' && leader.leads) {
+      input = local();
+      if (input < due()) post({ t: 'ago', ago: input - pinged });
+    } else if (t === 'ended') {
+      if (alive() || end) finish(detail, true);
+      else need = true;
+    } else if (t === 'stream') {
+      streamWanted = true;
+    } else if (t === 'leader' && o.stream) {
+      post({ t: 'stream' });
+    }
+    check();
+  }
+
+  /** What the response to a request of this page says; whether it is a refusal. */
+  async function read(response, sent) {
+    const rest = +(response.headers.get('X-Session-Expires-In') || NaN);
+    const found = readCookies(document.cookie);
+    if (end?.confirmed && rest > 0) {
+      // On its way since before the end, or of a new session.
+      need = true;
+    } else if (found && Math.abs(found.expiresAt - found.serverTime - rest) <= 1) {
+      // The cookies are this response's own, so their moment is known.
+      learn(found, sent);
+    } else if (!found && rest >= 0) {
+      const serverTime = local() - offset;
+      hearsay({ serverTime, expiresAt: serverTime + rest }, local());
+    }
+    const body = await refusal(response);
+    // A request that was sent before the last good news proves nothing.
+    if (body && alive() && sent < livedAt) need = true;
+    else if (body) finish(body, true, true);
+    check();
+    return !!body;
+  }
+
+  /** Asks the status endpoint if there is a need. */
+  async function ask() {
+    const sent = local();
+    if (!need || inFlight || sent < retryAt) return;
+    inFlight = true;
+    need = false;
+    try {
+      const response = await env.fetch(o.prefix + 'status', {
+        headers: { 'X-Session-Activity': 'peek' },
+        cache: 'no-store',
+        signal: AbortSignal.timeout(SLACK),
+      });
+      const answer = checkStatus(await ok(response).json());
+      failures = 0;
+      if (answer.state === 'live') {
+        learn(answer, sent);
+      } else if (answer.state === 'ended' || alive() || end) {
+        finish(answer, true, true);
+      } else {
+        phase = 'none';
+        expiry = null;
+      }
+    } catch (error) {
+      need = true;
+      retryAt = local() + Math.min(SLACK * 2 ** failures++, LONGEST_RETRY);
+      // There is no status to be had: cookies that came with this page will do.
+      const found = offset == null && fromNetwork(env) && look();
+      if (found) {
+        offset = offsetOf(local(), found.serverTime);
+        adopt(found);
+      }
+      emit('error', { during: 'status', error });
+    }
+    inFlight = false;
+    check();
+  }
+
+  // ---- What follows from it.
+
+  /** Looks, judges, does what is due, and sets the timer for the next time. */
+  function check() {
+    if (disposed || !open) return;
+    const now = (checked = local());
+    // The device's clock was set, or the device slept and ours stood still.
+    if (Math.abs(gap() - drift) > DRIFT) need = true;
+    drift = gap();
+    look();
+    judge();
+    if (disposed) return;
+    ask();
+    feed();
+    listen();
+    env.clearTimeout(timer);
+    timer = env.setTimeout(
+      check,
+      nextCheck(left(), lead(), o.grace, o.every, due() - now, need ? retryAt - now : 0, owed ? owed + ANSWER - now : 0),
+    );
+  }
+
+  function judge() {
+    const now = local();
+    const rest = left();
+    const standing = verdict(rest, lead(), o.grace);
+    const over = standing === 'grace' || standing === 'expired';
+    const near = standing === 'near' || standing === 'warning';
+    askedEnd &&= over;
+    if (over && !askedEnd && alive()) askedEnd = need = true;
+    if (near && !askedNear && !fresh) askedNear = need = true;
+
+    if (standing === 'expired' && alive()) finish({ reason: status.limit }, false);
+    if (over || !standing) return;
+    const news = end || now + rest > announced + 1000 || (phase === 'warning' && standing !== 'warning');
+    if (!alive() && !end) {
+      phase = 'live';
+      announced = now + rest;
+      drafts.restore();
+    } else if (news) {
+      const again = !!end?.confirmed;
+      phase = 'live';
+      announced = now + rest;
+      end = null;
+      emit('extended', { remaining: rest, limit: status.limit, again });
+    }
+    // If the server is being asked whether it is so, its answer comes first.
+    if (standing === 'warning' && phase === 'live' && !inFlight && !(need && now >= retryAt)) {
+      phase = 'warning';
+      emit('warning', { remaining: rest, extendable: extendable(), limit: status.limit });
+    }
+  }
+
+  /**
+   * The session has ended. The server says so if `confirmed`; then the other
+   * windows are told, unless they told this one. The page is told once.
+   */
+  function finish(detail, confirmed, first) {
+    if (disposed || (end && (end.confirmed || !confirmed))) return;
+    const told = !!end;
+    phase = 'ended';
+    end = {
+      reason: detail.reason ?? end?.reason ?? '',
+      error: detail.error,
+      endedAt: detail.endedAt,
+      login: loginAddress(o.login, detail.login, location.href),
+      confirmed,
+    };
+    drafts.save();
+    if (confirmed) {
+      // Only what is written from now on can say otherwise.
+      expiry = null;
+      if (first) post({ t: 'ended', detail });
+    }
+    if (!told) emit('ended', end);
+    if (confirmed && o.redirect && !disposed) location.assign(end.login);
+  }
+
+  // ---- Keep-alives.
+
+  /** Sends a keep-alive that is due, or has the leader send it. */
+  function feed() {
+    const now = local();
+    if (now < due()) {
+      owed = 0;
+    } else if (leader.leads) {
+      ping();
+    } else if (!owed) {
+      owed = now;
+      post({ t: 'feed' });
+    } else if (now - owed >= ANSWER) {
+      // There is a leader that does not act: phones put windows to sleep.
+      leader.seize();
+      ping();
+    }
+  }
+
+  /** Sends a keep-alive; whether the session lives longer for it. */
+  async function ping() {
+    const before = expiry;
+    const sent = (pinged = local());
+    owed = 0;
+    // At once, so that no other window sends one meanwhile.
+    post({ t: 'ago', ago: 0 });
+    try {
+      const response = await env.fetch(o.prefix + 'keepalive', { method: 'POST', cache: 'no-store', signal: AbortSignal.timeout(2 * SLACK) });
+      if (!(await read(response, sent))) ok(response);
+    } catch (error) {
+      emit('error', { during: 'keepalive', error });
+    }
+    return alive() && expiry > before;
+  }
+
+  const isInput = inputFilter();
+  function onInput(event) {
+    const now = local();
+    // The first input after a sleep: the page shall know the end before it.
+    if (now - checked > 2 * o.every) check();
+    if (!o.keepAlive || session.asking || hidden() || !isInput(event, now)) return;
+    const before = due();
+    input = now;
+    if (due() < before || (now >= before && !owed)) check();
+  }
+
+  // ---- The event stream, which the leader holds for all.
+
+  function listen() {
+    if (!open || !leader.leads || !streamWanted || !alive() || !env.EventSource) {
+      stream?.close();
+      stream = null;
+      return;
+    }
+    if (stream || local() < streamAt) return;
+    const source = (stream = new env.EventSource(o.prefix + 'events'));
+    let worked = false;
+    const on = (type, f) =>
+      source.addEventListener(type, (event) => {
+        if (source === stream) f(event.data && JSON.parse(event.data));
+        check();
+      });
+    const news = (answer) => {
+      if (hearsay(answer, local())) post({ t: 'sync', answer });
+    };
+    on('extended', news);
+    on('warning', news);
+    on('ended', (detail) => finish(detail, true, true));
+    on('open', () => { worked = true; });
+    on('error', () => {
+      // Unless it is closed, it tries again by itself.
+      if (source.readyState !== 2) return;
+      stream = null;
+      streamAt = o.stream === 'auto' && !worked ? Infinity : local() + 3 * o.every;
+      need = true;
+    });
+  }
+
+  // ---- The window comes and goes.
+
+  function resume() {
+    if (open) return;
+    open = true;
+    const name = 'lapse:' + o.prefix;
+    bus = openBus(env, name, hear);
+    leader = runForLeader(env, name, bus, local, (leads) => {
+      if (leads) post({ t: 'leader' });
+      check();
+    });
+    if (o.stream) post({ t: 'stream' });
+  }
+
+  function suspend() {
+    if (!open) return;
+    open = false;
+    env.clearTimeout(timer);
+    listen();
+    leader.close();
+    bus.close();
+  }
+
+  function onWake(event) {
+    failures = retryAt = 0;
+    // Out of the back-forward cache. Nothing else resumes: a page becomes hidden
+    // after its pagehide, and what it held then would keep it out of that cache.
+    if (event.persisted) need = true;
+    if (event.type === 'pageshow') resume();
+    check();
+  }
+
+  const offs = [];
+  const on = (target, types, f, how) => {
+    for (const type of types) {
+      target?.addEventListener(type, f, how);
+      offs.push(() => target?.removeEventListener(type, f, how));
+    }
+  };
+
+  // ---- What the page sees.
+
+  const session = new (class extends EventTarget {
+    asking = false;
+
+    get state() { return phase; }
+    get remaining() { return alive() ? Math.max(0, left()) : end ? 0 : NaN; }
+    get expiresAt() { return alive() ? expiry : NaN; }
+    get limit() { return status.limit ?? ''; }
+    get extendable() { return alive() && extendable(); }
+    get offset() { return offset == null ? NaN : offset + gap(); }
+    get leads() { return open && leader.leads; }
+    get ended() { return end; }
+
+    check() {
+      retryAt = 0;
+      check();
+    }
+
+    async extend() { return open && alive() && ping(); }
+
+    async fetch(resource, init) {
+      if (new URL(resource.url ?? resource, location.href).origin !== location.origin) return env.fetch(resource, init);
+      const headers = new Headers(init?.headers ?? resource.headers);
+      if (hidden() && !headers.has('X-Session-Activity')) headers.set('X-Session-Activity', 'poll');
+      const sent = local();
+      const response = await env.fetch(resource, { ...init, headers });
+      response.critical = await read(response, sent);
+      return response;
+    }
+
+    async logout() {
+      const response = await env.fetch(o.prefix + 'logout', { method: 'POST', cache: 'no-store' });
+      ok(response);
+      finish({ reason: 'expired' }, true, true);
+      drafts.forget();
+    }
+
+    dispose() {
+      suspend();
+      disposed = true;
+      watches.delete(session);
+      for (const off of offs) off();
+    }
+  })();
+
+  if (o.signal?.aborted) {
+    session.dispose();
+    return session;
+  }
+  watches.add(session);
+  on(o.signal, ['abort'], session.dispose);
+  on(env, ['focus', 'pageshow', 'online'], onWake);
+  on(document, ['visibilitychange', 'resume'], onWake);
+  on(env, ['pagehide'], () => {
+    if (end) drafts.save();
+    suspend();
+  });
+  on(env.cookieStore, ['change'], check);
+  on(env, INPUT, onInput, { capture: true, passive: true });
+  resume();
+  check();
+  return session;
+}
+
+/** Whether the page came over the network just now, and not out of a cache. */
+function fromNetwork(env) {
+  const [page] = env.performance.getEntriesByType('navigation');
+  return page && page.type !== 'back_forward' && page.transferSize > 0;
+}
+
+/**
+ * fetch, for the requests of a page with a session. The response is the caller's
+ * as ever, with one property more: `critical` is true if it says that nobody is
+ * signed in any more; then `ended` has told the page so, once.
+ */
+export function fetch(resource, init) {
+  const session = [...watches].pop();
+  return session ? session.fetch(resource, init) : globalThis.fetch(resource, init);
+}
