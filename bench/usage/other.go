@@ -1,0 +1,6 @@
+//go:build !unix
+
+package usage
+
+// Now returns nothing: the system does not tell, and figures of it are zero.
+func Now() Usage { return Usage{} }
