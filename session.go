@@ -17,6 +17,9 @@ type Session[K comparable, V any] struct {
 	ref uint64
 }
 
+// refOf returns the reference to the session that has a slot's present state.
+func refOf(state uint64, slot uint32) uint64 { return state>>genShift<<32 | uint64(slot) }
+
 func (s Session[K, V]) slot() uint32 { return uint32(s.ref) }
 func (s Session[K, V]) gen() uint64  { return s.ref >> 32 }
 
