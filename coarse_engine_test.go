@@ -191,3 +191,45 @@ func TestTouchWhileTheCoarseTickIsTakenBack(t *testing.T) {
 		})
 	}
 }
+
+// TestTouchesOfAnEndingSession ends sessions while others touch them without a
+// look at the clock. A touch that comes too late revives nothing.
+func TestTouchesOfAnEndingSession(t *testing.T) {
+	rounds := 20000
+	if testing.Short() {
+		rounds = 4000
+	}
+	e, _ := New[int, int](Options{Default: Policy{Name: "d", Idle: time.Hour}})
+	defer e.Close()
+	var now atomic.Pointer[Session[int, int]]
+	var stop atomic.Bool
+	var touches sync.WaitGroup
+	touches.Go(func() {
+		for !stop.Load() {
+			if s := now.Load(); s != nil {
+				s.Touch()
+			}
+		}
+	})
+	for range rounds {
+		s, err := e.Start(1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now.Store(&s)
+		for range 10 {
+			s.Poll() // so that the next touch has a run to end
+		}
+		if !s.Expire() {
+			t.Fatal("it had ended")
+		}
+		if s.Alive() {
+			t.Fatal("it lives after its end")
+		}
+	}
+	stop.Store(true)
+	touches.Wait()
+	if err := CheckInvariants(e); err != nil {
+		t.Error(err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -285,6 +286,34 @@ func TestHookThatStartsAgain(t *testing.T) {
 		if ends != i+1 {
 			t.Fatalf("%d ends after %d calls of Advance", ends, i+1)
 		}
+	}
+}
+
+// TestAdvanceWithinAdvance has a hook let time pass, so that another session is
+// due, and call Advance: that one is left to the next call.
+func TestAdvanceWithinAdvance(t *testing.T) {
+	e := newEngine(t, lapse.Policy{Name: "minute", Idle: time.Minute})
+	var ended []string
+	e.NotifyOnExpire(func(ev testEvent) {
+		ended = append(ended, ev.Key)
+		if ev.Key == "first" {
+			e.pass(time.Second)
+			e.Advance()
+			if len(ended) > 1 {
+				t.Error("an Advance within an Advance has ended a session")
+			}
+		}
+	})
+	e.start("first")
+	e.pass(time.Second)
+	e.start("second")
+	e.advance(59 * time.Second)
+	if want := []string{"first"}; !slices.Equal(ended, want) {
+		t.Errorf("the first Advance ended %v, want %v", ended, want)
+	}
+	e.Advance()
+	if want := []string{"first", "second"}; !slices.Equal(ended, want) {
+		t.Errorf("ended %v, want %v", ended, want)
 	}
 }
 
