@@ -381,6 +381,10 @@ func (e *Engine[K, V]) Len() int {
 	return n
 }
 
+// Now returns the time by the engine's clock, by which it tells all times:
+// today's wall clock, or Options.Clock's, which never goes back.
+func (e *Engine[K, V]) Now() time.Time { return e.time.dial().wall }
+
 // Shutdown ends all sessions and waits for their hooks: those that are due with
 // their own reason, all others with [ReasonShutdown]. From its first moment on
 // nothing can be started. Hooks run as at a deadline: on the workers, in Manual
