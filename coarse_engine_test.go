@@ -128,7 +128,10 @@ func TestTouchedSessionsWhileAllCoresAreBusy(t *testing.T) {
 	coarse := atomic.Int64{}
 	for g := range 2 {
 		touching.Go(func() {
-			for end := time.Now().Add(time.Second); time.Now().Before(end); {
+			enough := func(took time.Duration) bool {
+				return took > time.Minute || took > time.Second && coarse.Load() > 0
+			}
+			for began := time.Now(); !enough(time.Since(began)); {
 				for i := g; i < n; i += 2 * (1 + i%3) {
 					now := int64(time.Since(origin))
 					if e.time.coarse.until.Load() > 0 {
@@ -189,5 +192,47 @@ func TestTouchWhileTheCoarseTickIsTakenBack(t *testing.T) {
 				t.Errorf("seen %v before the call", began.Sub(info.Seen))
 			}
 		})
+	}
+}
+
+// TestTouchesOfAnEndingSession ends sessions while others touch them without a
+// look at the clock. A touch that comes too late revives nothing.
+func TestTouchesOfAnEndingSession(t *testing.T) {
+	rounds := 20000
+	if testing.Short() {
+		rounds = 4000
+	}
+	e, _ := New[int, int](Options{Default: Policy{Name: "d", Idle: time.Hour}})
+	defer e.Close()
+	var now atomic.Pointer[Session[int, int]]
+	var stop atomic.Bool
+	var touches sync.WaitGroup
+	touches.Go(func() {
+		for !stop.Load() {
+			if s := now.Load(); s != nil {
+				s.Touch()
+			}
+		}
+	})
+	for range rounds {
+		s, err := e.Start(1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now.Store(&s)
+		for range 10 {
+			s.Poll() // so that the next touch has a run to end
+		}
+		if !s.Expire() {
+			t.Fatal("it had ended")
+		}
+		if s.Alive() {
+			t.Fatal("it lives after its end")
+		}
+	}
+	stop.Store(true)
+	touches.Wait()
+	if err := CheckInvariants(e); err != nil {
+		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -288,6 +289,34 @@ func TestHookThatStartsAgain(t *testing.T) {
 	}
 }
 
+// TestAdvanceWithinAdvance has a hook let time pass, so that another session is
+// due, and call Advance: that one is left to the next call.
+func TestAdvanceWithinAdvance(t *testing.T) {
+	e := newEngine(t, lapse.Policy{Name: "minute", Idle: time.Minute})
+	var ended []string
+	e.NotifyOnExpire(func(ev testEvent) {
+		ended = append(ended, ev.Key)
+		if ev.Key == "first" {
+			e.pass(time.Second)
+			e.Advance()
+			if len(ended) > 1 {
+				t.Error("an Advance within an Advance has ended a session")
+			}
+		}
+	})
+	e.start("first")
+	e.pass(time.Second)
+	e.start("second")
+	e.advance(59 * time.Second)
+	if want := []string{"first"}; !slices.Equal(ended, want) {
+		t.Errorf("the first Advance ended %v, want %v", ended, want)
+	}
+	e.Advance()
+	if want := []string{"first", "second"}; !slices.Equal(ended, want) {
+		t.Errorf("ended %v, want %v", ended, want)
+	}
+}
+
 // TestSessionsKeepTimeBesideASlowHook starts and touches sessions while a hook
 // takes ten seconds. Their ends count from when that was, not from when the
 // hook began.
@@ -517,5 +546,61 @@ func TestTicksThatLookAlike(t *testing.T) {
 	}
 	if err := lapse.CheckInvariants(e); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPolicyOfASession asks for the policy that a session obeys through all that
+// changes it.
+func TestPolicyOfASession(t *testing.T) {
+	brief := lapse.Policy{Name: "brief", Idle: time.Minute, Lifetime: time.Hour, Warn: time.Second}
+	e := newEngine(t, brief)
+	other, err := e.Class(lapse.Policy{Name: "other", Idle: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := e.start("key")
+	want := func(when string, want lapse.Policy) {
+		t.Helper()
+		if got, ok := s.Policy(); !ok || got != want {
+			t.Errorf("%s: Policy returns %+v, %v, want %+v", when, got, ok, want)
+		}
+	}
+	want("at the start", brief)
+	s.SetIdle(30*time.Second + 1)
+	own := brief
+	own.Idle = 30*time.Second + tick
+	want("with an own Idle", own)
+	s.SetIdle(1<<63 - 1)
+	if p, _ := s.Policy(); p.Idle < 100*365*24*time.Hour {
+		t.Errorf("with the longest own Idle it is %v", p.Idle)
+	}
+	s.SetIdle(0)
+	want("without it again", brief)
+	s.SetClass(other)
+	want("in another class", other.Policy())
+	s.Expire()
+	if p, ok := s.Policy(); ok || p != (lapse.Policy{}) {
+		t.Errorf("after the end Policy returns %+v, %v", p, ok)
+	}
+	if p, ok := (testSession{}).Policy(); ok || p != (lapse.Policy{}) {
+		t.Errorf("the zero Session's Policy is %+v, %v", p, ok)
+	}
+}
+
+// TestNow compares the engine's clock with what it was given, or the real one.
+func TestNow(t *testing.T) {
+	e := newEngine(t)
+	e.pass(90 * time.Second)
+	if now := e.Now(); !now.Equal(at(90 * time.Second)) {
+		t.Errorf("Now is %v after 90 s", now)
+	}
+	r, err := lapse.New[int, int](lapse.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	before := time.Now()
+	if now := r.Now(); now.Before(before) || now.After(time.Now()) {
+		t.Errorf("Now is %v, not between two readings around it", now)
 	}
 }

@@ -108,6 +108,7 @@ type Engine[K comparable, V any] struct {
 	shards      []shard[K, V]
 	shardBits   uint
 	seed        maphash.Seed
+	keys        keyKind
 	classes     atomic.Pointer[[]*Class[K, V]]
 	table       atomic.Pointer[[]terms] // by class; replaced as a whole
 	hooks       hookList[K, V]
@@ -142,6 +143,7 @@ func New[K comparable, V any](o Options) (*Engine[K, V], error) {
 	}
 	e := &Engine[K, V]{
 		seed:        maphash.MakeSeed(),
+		keys:        kindOf[K](),
 		logger:      o.Logger,
 		manual:      o.Manual,
 		maxSessions: int64(o.MaxSessions),
@@ -268,16 +270,10 @@ func (e *Engine[K, V]) Poll(key K) (Session[K, V], bool) {
 }
 
 // find looks up the session that has the key, which may be due.
-func (e *Engine[K, V]) find(key K) (s Session[K, V], ok bool) {
+func (e *Engine[K, V]) find(key K) (Session[K, V], bool) {
 	hash := e.hash(key)
-	x := &e.shardOf(hash).index
-	x.mu.Lock()
-	slot, ok := x.find(high(hash), key)
-	if ok {
-		s = e.session(slot)
-	}
-	x.mu.Unlock()
-	return s, ok
+	ref, ok := e.shardOf(hash).index.look(high(hash), &key)
+	return Session[K, V]{e, ref}, ok
 }
 
 // Rename gives the session that has the key old the key new: a new id for the
@@ -345,7 +341,7 @@ func (e *Engine[K, V]) rename(rec *record[K], slot uint32, key K) (other Session
 		return e.session(taken), false
 	}
 	from.index.remove(high(oldHash), slot)
-	rec.key = key
+	setKey(e.keys, rec, key)
 	to.index.insert(high(newHash), slot)
 	return other, true
 }
@@ -366,7 +362,7 @@ func (e *Engine[K, V]) All() iter.Seq[Session[K, V]] {
 				if state&phaseMask != phaseLive {
 					continue
 				}
-				s := Session[K, V]{e, state>>genShift<<32 | uint64(idx<<e.shardBits|sh.id)}
+				s := Session[K, V]{e, refOf(state, idx<<e.shardBits|sh.id)}
 				if s.Alive() && !yield(s) {
 					return
 				}
@@ -384,6 +380,10 @@ func (e *Engine[K, V]) Len() int {
 	}
 	return n
 }
+
+// Now returns the time by the engine's clock, by which it tells all times:
+// today's wall clock, or Options.Clock's, which never goes back.
+func (e *Engine[K, V]) Now() time.Time { return e.time.dial().wall }
 
 // Shutdown ends all sessions and waits for their hooks: those that are due with
 // their own reason, all others with [ReasonShutdown]. From its first moment on
@@ -491,7 +491,7 @@ func (e *Engine[K, V]) record(slot uint32) *record[K] {
 
 // session returns a handle of the session that is in a slot now.
 func (e *Engine[K, V]) session(slot uint32) Session[K, V] {
-	return Session[K, V]{e, e.record(slot).state.Load()>>genShift<<32 | uint64(slot)}
+	return Session[K, V]{e, refOf(e.record(slot).state.Load(), slot)}
 }
 
 func (e *Engine[K, V]) hash(key K) uint64 { return maphash.Comparable(e.seed, key) }

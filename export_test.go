@@ -31,15 +31,24 @@ func CheckInvariants[K comparable, V any](e *Engine[K, V]) error {
 func (x *index[K, V]) check(seen map[uint32]int) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.dir != nil && len(x.dir) != 1<<x.depth {
-		return fmt.Errorf("directory of %d, depth %d", len(x.dir), x.depth)
+	dir := x.dir.Load()
+	if dir == nil {
+		return nil
 	}
-	for i, s := range x.dir {
-		if i > 0 && s == x.dir[i-1] {
+	if len(dir.segments) != 1<<dir.depth {
+		return fmt.Errorf("directory of %d, depth %d", len(dir.segments), dir.depth)
+	}
+	for i := range dir.segments {
+		s := dir.segments[i].Load()
+		if i > 0 && s == dir.segments[i-1].Load() {
 			continue
 		}
+		if s.version.Load()&1 != 0 {
+			return fmt.Errorf("segment %d is in use and counts as replaced", i)
+		}
 		n := 0
-		for _, c := range s.cells {
+		for _, cell := range s.cells {
+			c := slotHash(cell)
 			if c == 0 {
 				continue
 			}
@@ -51,6 +60,9 @@ func (x *index[K, V]) check(seen map[uint32]int) error {
 			}
 			if found, ok := x.find(c.hash(), key); !ok || found != c.slot() {
 				return fmt.Errorf("slot %d is not found by its key", c.slot())
+			}
+			if ref, ok, sure := x.glance(c.hash(), &key); x.e.keys.shared() && (!ok || !sure || uint32(ref) != c.slot()) {
+				return fmt.Errorf("slot %d is not found by its key without the lock", c.slot())
 			}
 		}
 		if n != s.used || n == len(s.cells) {

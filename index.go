@@ -1,6 +1,9 @@
 package lapse
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // An index finds the slot of a key. Each shard has one, for the keys that hash
 // to it; after a Rename the slot can be another shard's.
@@ -10,20 +13,35 @@ import "sync"
 // moved. A segment is an array with linear probing whose elements hold 32 bits
 // of the hash beside the slot; that is enough to move them without a look at
 // the keys.
+//
+// Changes are made under the lock. A look-up takes none where keys can be read
+// while they are written: it reads the version of a segment, searches, and has
+// a true answer if the version is the same afterwards, and even. The version
+// changes when a slot is taken out, since elements move then and the slot's key
+// may be another's soon. A segment that was replaced keeps an odd version.
 type index[K comparable, V any] struct {
-	e  *Engine[K, V]
-	mu sync.Mutex
-	// mu guards the fields below, and the keys of the sessions they lead to.
+	e   *Engine[K, V]
+	dir atomic.Pointer[directory] // nil: empty; written under mu
 
-	depth uint // the top depth bits of a hash choose the segment
-	dir   []*segment
+	mu sync.Mutex
+	// mu guards the changes of the segments, and of the keys of the sessions
+	// that they lead to.
 }
+
+// A directory leads from the top depth bits of a hash to a segment.
+type directory struct {
+	depth    uint
+	segments []atomic.Pointer[segment]
+}
+
+func (d *directory) at(hash uint32) *segment { return d.segments[uint64(hash)<<d.depth>>32].Load() }
 
 // A segment holds the slots of the hashes that begin with its bits.
 type segment struct {
-	depth uint
-	used  int
-	cells []slotHash
+	version atomic.Uint32
+	depth   uint
+	used    int
+	cells   []uint64 // slotHashes; read and written as atomics
 }
 
 // A slotHash is 32 bits of a key's hash and its slot plus one; zero is empty.
@@ -41,14 +59,70 @@ const (
 	segmentHalf = segmentStep + segmentStep/4
 )
 
-// find returns the slot of a key.
-func (x *index[K, V]) find(hash uint32, key K) (slot uint32, ok bool) {
-	if x.dir == nil {
+// look returns the reference to the session that has the key.
+func (x *index[K, V]) look(hash uint32, key *K) (ref uint64, ok bool) {
+	if x.e.keys.shared() {
+		for range 4 {
+			if ref, ok, sure := x.glance(hash, key); sure {
+				return ref, ok
+			}
+		}
+	}
+	return x.lookLocked(hash, key)
+}
+
+// glance looks a key up without the lock. It is not sure of what it saw if a
+// change came between.
+func (x *index[K, V]) glance(hash uint32, key *K) (ref uint64, ok, sure bool) {
+	dir := x.dir.Load()
+	if dir == nil {
+		return 0, false, true
+	}
+	s := dir.at(hash)
+	version := s.version.Load()
+	if version&1 != 0 {
+		return 0, false, false
+	}
+	i := s.home(hash)
+	for range s.cells {
+		c := slotHash(atomic.LoadUint64(&s.cells[i]))
+		if c == 0 {
+			break
+		}
+		if c.hash() == hash {
+			rec := x.e.record(c.slot())
+			if rec == nil {
+				break // Close has been here
+			}
+			if hasKey(x.e.keys, rec, key, s, version) {
+				ref := refOf(rec.state.Load(), c.slot())
+				return ref, true, s.version.Load() == version
+			}
+		}
+		i = s.after(i)
+	}
+	return 0, false, s.version.Load() == version
+}
+
+func (x *index[K, V]) lookLocked(hash uint32, key *K) (ref uint64, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	slot, ok := x.find(hash, *key)
+	if !ok {
 		return 0, false
 	}
-	s := x.segment(hash)
+	return x.e.session(slot).ref, true
+}
+
+// find returns the slot of a key. The caller holds the lock.
+func (x *index[K, V]) find(hash uint32, key K) (slot uint32, ok bool) {
+	dir := x.dir.Load()
+	if dir == nil {
+		return 0, false
+	}
+	s := dir.at(hash)
 	for i := s.home(hash); s.cells[i] != 0; i = s.after(i) {
-		if c := s.cells[i]; c.hash() == hash && x.e.record(c.slot()).key == key {
+		if c := slotHash(s.cells[i]); c.hash() == hash && x.e.record(c.slot()).key == key {
 			return c.slot(), true
 		}
 	}
@@ -57,38 +131,36 @@ func (x *index[K, V]) find(hash uint32, key K) (slot uint32, ok bool) {
 
 // insert adds a slot; the caller knows that its key is not there.
 func (x *index[K, V]) insert(hash, slot uint32) {
-	if x.dir == nil {
-		x.dir = []*segment{{cells: make([]slotHash, segmentFirst)}}
+	dir := x.dir.Load()
+	if dir == nil {
+		dir = &directory{segments: make([]atomic.Pointer[segment], 1)}
+		dir.segments[0].Store(&segment{cells: make([]uint64, segmentFirst)})
+		x.dir.Store(dir)
 	}
-	s := x.segment(hash)
+	s := dir.at(hash)
 	for s.used >= len(s.cells)/8*7 {
 		switch n := len(s.cells); {
 		case n < segmentStep:
-			s.resize(2 * n)
+			x.replace(s, hash, s.moved(2*n))
 		case n < segmentMost || s.depth >= 16:
-			s.resize(n + segmentStep/4)
+			x.replace(s, hash, s.moved(n+segmentStep/4))
 		default:
 			x.split(s, hash)
-			s = x.segment(hash)
 		}
+		s = x.dir.Load().at(hash)
 	}
-	s.put(slotHash(hash)<<32 | slotHash(slot+1))
-}
-
-// clear forgets everything.
-func (x *index[K, V]) clear() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.dir, x.depth = nil, 0
+	atomic.StoreUint64(s.free(hash), uint64(hash)<<32|uint64(slot+1))
+	s.used++
 }
 
 // remove takes a slot out.
 func (x *index[K, V]) remove(hash, slot uint32) {
-	if x.dir == nil {
+	dir := x.dir.Load()
+	if dir == nil {
 		return // Close has been here
 	}
-	s := x.segment(hash)
-	gone := slotHash(hash)<<32 | slotHash(slot+1)
+	s := dir.at(hash)
+	gone := uint64(hash)<<32 | uint64(slot+1)
 	hole := s.home(hash)
 	for s.cells[hole] != gone {
 		if s.cells[hole] == 0 {
@@ -96,64 +168,85 @@ func (x *index[K, V]) remove(hash, slot uint32) {
 		}
 		hole = s.after(hole)
 	}
+	s.version.Add(1)
 	// Move back what the hole would hide from a search that starts at its home.
 	for i := s.after(hole); s.cells[i] != 0; i = s.after(i) {
-		home := s.home(s.cells[i].hash())
+		home := s.home(slotHash(s.cells[i]).hash())
 		if hole < i && (home <= hole || home > i) || hole > i && home <= hole && home > i {
-			s.cells[hole] = s.cells[i]
+			atomic.StoreUint64(&s.cells[hole], s.cells[i])
 			hole = i
 		}
 	}
-	s.cells[hole] = 0
+	atomic.StoreUint64(&s.cells[hole], 0)
 	s.used--
+	s.version.Add(1)
 }
 
-func (x *index[K, V]) segment(hash uint32) *segment { return x.dir[uint64(hash)<<x.depth>>32] }
+// clear forgets everything.
+func (x *index[K, V]) clear() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.dir.Store(nil)
+}
 
 // split makes two of a segment, by the next bit of the hashes.
 func (x *index[K, V]) split(s *segment, hash uint32) {
-	if s.depth == x.depth {
-		dir := make([]*segment, 2*len(x.dir))
-		for i := range dir {
-			dir[i] = x.dir[i/2]
+	if dir := x.dir.Load(); s.depth == dir.depth {
+		wide := &directory{depth: dir.depth + 1, segments: make([]atomic.Pointer[segment], 2*len(dir.segments))}
+		for i := range wide.segments {
+			wide.segments[i].Store(dir.segments[i/2].Load())
 		}
-		x.dir = dir
-		x.depth++
+		x.dir.Store(wide)
 	}
 	depth := s.depth + 1
 	halves := [2]*segment{
-		{depth: depth, cells: make([]slotHash, segmentHalf)},
-		{depth: depth, cells: make([]slotHash, segmentHalf)},
+		{depth: depth, cells: make([]uint64, segmentHalf)},
+		{depth: depth, cells: make([]uint64, segmentHalf)},
 	}
 	for _, c := range s.cells {
 		if c != 0 {
-			halves[c.hash()>>(32-depth)&1].put(c)
+			halves[slotHash(c).hash()>>(32-depth)&1].put(c)
 		}
 	}
-	span := len(x.dir) >> s.depth // directory entries that lead to s
-	first := int(uint64(hash)<<s.depth>>32) * span
-	for i := range span {
-		x.dir[first+i] = halves[2*i/span]
-	}
+	x.replace(s, hash, halves[:]...)
 }
 
-func (s *segment) put(c slotHash) {
-	i := s.home(c.hash())
-	for s.cells[i] != 0 {
-		i = s.after(i)
+// replace puts segments in the place of one, each in an equal part of it.
+func (x *index[K, V]) replace(old *segment, hash uint32, by ...*segment) {
+	dir := x.dir.Load()
+	span := len(dir.segments) >> old.depth // entries that lead to old
+	first := int(uint64(hash)<<old.depth>>32) * span
+	for i := range span {
+		dir.segments[first+i].Store(by[i*len(by)/span])
 	}
-	s.cells[i] = c
+	// Whoever still looks at it shall look again.
+	old.version.Add(1)
+}
+
+// moved returns a segment of n cells with what s holds.
+func (s *segment) moved(n int) *segment {
+	to := &segment{depth: s.depth, cells: make([]uint64, n)}
+	for _, c := range s.cells {
+		if c != 0 {
+			to.put(c)
+		}
+	}
+	return to
+}
+
+// put adds an element to a segment that nobody else knows yet.
+func (s *segment) put(c uint64) {
+	*s.free(slotHash(c).hash()) = c
 	s.used++
 }
 
-func (s *segment) resize(n int) {
-	old := s.cells
-	s.cells, s.used = make([]slotHash, n), 0
-	for _, c := range old {
-		if c != 0 {
-			s.put(c)
-		}
+// free returns the empty cell where a hash goes.
+func (s *segment) free(hash uint32) *uint64 {
+	i := s.home(hash)
+	for s.cells[i] != 0 {
+		i = s.after(i)
 	}
+	return &s.cells[i]
 }
 
 // home is where a search begins: the bits below the segment's, scaled to its

@@ -99,7 +99,7 @@ func TestExpireDuringClose(t *testing.T) {
 	go func() { e.Close(); close(closed) }()
 	for {
 		first.index.mu.Lock()
-		gone := first.index.dir == nil
+		gone := first.index.dir.Load() == nil
 		first.index.mu.Unlock()
 		if gone {
 			break

@@ -106,6 +106,66 @@ func TestSetPolicyWarnStuck(t *testing.T) {
 	}
 }
 
+// TestSetPolicyShortensOneLimit shortens one limit of a policy alone: the wheel
+// knows of the new end, without a look-up that would find it.
+func TestSetPolicyShortensOneLimit(t *testing.T) {
+	const sec = time.Second
+	long := Policy{Name: "d", Idle: 1000 * sec, Lifetime: 3000 * sec, PollCap: 2000 * sec}
+	for _, c := range []struct {
+		why   Reason
+		short func(*Policy)
+	}{
+		{ReasonIdle, func(p *Policy) { p.Idle = 100 * sec }},
+		{ReasonLifetime, func(p *Policy) { p.Idle, p.Lifetime, p.PollCap = 0, 100*sec, 0 }},
+		{ReasonPollCap, func(p *Policy) { p.PollCap = 100 * sec }},
+	} {
+		t.Run(c.why.String(), func(t *testing.T) {
+			m := clock.NewMock()
+			first := long
+			if c.why == ReasonLifetime {
+				first.Idle, first.PollCap = 0, 0
+			}
+			e, _ := New[int, int](Options{Clock: m, Manual: true, Default: first})
+			defer e.Close()
+			var why []Reason
+			e.NotifyOnExpire(func(ev Event[int, int]) { why = append(why, ev.Reason) })
+			s, _ := e.Start(1, 1)
+			s.Poll()
+			class, _ := e.Class(first)
+			next := first
+			c.short(&next)
+			if err := class.SetPolicy(next); err != nil {
+				t.Fatal(err)
+			}
+			m.Add(101 * sec)
+			if e.Advance(); len(why) != 1 || why[0] != c.why {
+				t.Errorf("ended for %v, want %v", why, c.why)
+			}
+		})
+	}
+}
+
+// TestClaimAfterATouch claims a session by a reading that a touch has made old.
+func TestClaimAfterATouch(t *testing.T) {
+	m := clock.NewMock()
+	e, _ := New[int, int](Options{Clock: m, Manual: true, Default: Policy{Name: "d", Idle: time.Minute}})
+	defer e.Close()
+	s, _ := e.Start(1, 1)
+	sh, idx := e.locate(s.slot())
+	rec := sh.slab.record(idx)
+	old := rec.read()
+	m.Add(30 * time.Second)
+	if !s.Touch() {
+		t.Fatal("it cannot be touched")
+	}
+	sh.mu.Lock()
+	_, ok := sh.claim(rec, idx, old, 6000, ReasonIdle, e.time.read(), nil)
+	sh.unlock()
+	if ok || !s.Alive() {
+		t.Errorf("claimed: %v, alive: %v: the touch had won", ok, s.Alive())
+	}
+}
+
 // TestScanLosesSession evicts while a policy is being changed: what the search
 // places in the slot it reads stays there.
 func TestScanLosesSession(t *testing.T) {

@@ -17,6 +17,9 @@ type Session[K comparable, V any] struct {
 	ref uint64
 }
 
+// refOf returns the reference to the session that has a slot's present state.
+func refOf(state uint64, slot uint32) uint64 { return state>>genShift<<32 | uint64(slot) }
+
 func (s Session[K, V]) slot() uint32 { return uint32(s.ref) }
 func (s Session[K, V]) gen() uint64  { return s.ref >> 32 }
 
@@ -51,6 +54,15 @@ func (s Session[K, V]) read() moment {
 		return moment{}
 	}
 	return s.e.time.read()
+}
+
+// readDial is read with what it takes to tell times.
+func (s Session[K, V]) readDial() (dial, moment) {
+	if s.e == nil {
+		return dial{}, moment{}
+	}
+	d := s.e.time.dial()
+	return d, s.e.time.momentOf(d.elapsed)
 }
 
 // Touch tells that the user did something: the session's Idle starts anew, and
@@ -286,7 +298,7 @@ func (s Session[K, V]) SetValue(value V) bool {
 // changes nothing. While the session is held, Deadline and Reason say how it
 // would end if it were released now.
 func (s Session[K, V]) Info() (Info, bool) {
-	m := s.read()
+	d, m := s.readDial()
 	sh, rec, idx := s.lock(m)
 	if rec == nil {
 		return Info{}, false
@@ -298,7 +310,6 @@ func (s Session[K, V]) Info() (Info, bool) {
 		holds = 1 + sh.holds[idx]
 	}
 	sh.unlock()
-	d := s.e.time.dial()
 	return Info{
 		Class:    s.e.class(r).name,
 		Reason:   why,
@@ -314,7 +325,7 @@ func (s Session[K, V]) Info() (Info, bool) {
 // false if there is none, or the session has ended. See [Session.Info] about
 // held sessions.
 func (s Session[K, V]) Deadline() (time.Time, bool) {
-	m := s.read()
+	d, m := s.readDial()
 	sh, rec, _ := s.lock(m)
 	if rec == nil {
 		return time.Time{}, false
@@ -322,7 +333,24 @@ func (s Session[K, V]) Deadline() (time.Time, bool) {
 	r := sh.read(rec, m)
 	limit, _ := s.e.terms(r).end(r, m.stamp)
 	sh.unlock()
-	return s.e.time.dial().at(limit), limit < never
+	return d.at(limit), limit < never
+}
+
+// Policy returns the policy that the session obeys: its class's, with the
+// session's own Idle, in whole ticks, if [Session.SetIdle] has given it one;
+// false if the session has ended.
+func (s Session[K, V]) Policy() (p Policy, ok bool) {
+	sh, rec, _ := s.lock(s.read())
+	if rec == nil {
+		return p, false
+	}
+	defer sh.unlock()
+	r := rec.read()
+	p = s.e.terms(r).policy
+	if own := r.ownIdle(); own != 0 {
+		p.Idle = s.e.time.duration(own)
+	}
+	return p, true
 }
 
 // Hold tells that a request of the session runs: until as many calls of

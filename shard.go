@@ -57,7 +57,7 @@ func (sh *shard[K, V]) change(rec *record[K], clear, set uint64, stamp int64) {
 func (sh *shard[K, V]) init(e *Engine[K, V], id uint32) {
 	sh.e, sh.id = e, id
 	sh.index.e = e
-	sh.slab.manual = e.manual
+	sh.slab.manual, sh.slab.keys = e.manual, e.keys
 	sh.wheel = newWheel(0)
 	sh.next.Store(noTick)
 }
@@ -118,7 +118,8 @@ func (sh *shard[K, V]) add(c *Class[K, V], hash uint32, key K, value V, m moment
 	}
 	p, i := sh.slab.at(idx)
 	rec := &p.records[i]
-	rec.key, p.values[i] = key, value
+	setKey(sh.e.keys, rec, key)
+	p.values[i] = value
 	if p.order != nil {
 		p.order[i] = sh.e.starts.Add(1)
 	}

@@ -165,6 +165,7 @@ type slab[K comparable, V any] struct {
 	used   uint32 // slots handed out so far
 	free   uint32 // first slot of the free list, plus one
 	manual bool
+	keys   keyKind
 }
 
 // at returns the page and the place in it of a slot, nil if there is none.
@@ -248,9 +249,12 @@ func (s *slab[K, V]) grow() {
 func (s *slab[K, V]) put(idx uint32) {
 	p, i := s.at(idx)
 	rec := &p.records[i]
-	var zeroKey K
-	var zeroValue V
-	rec.key, p.values[i] = zeroKey, zeroValue
+	var zero V
+	p.values[i] = zero
+	if s.keys != wordsKey { // which refers to nothing
+		var zero K
+		setKey(s.keys, rec, zero)
+	}
 	gen := rec.state.Load() >> genShift
 	rec.state.Store(min(gen+1, lastGen)<<genShift | phaseFree)
 	if gen < lastGen {

@@ -97,6 +97,11 @@ func (t *timeline) ticks(d time.Duration) int64 {
 	return n
 }
 
+// duration is the reverse of ticks.
+func (t *timeline) duration(ticks int64) time.Duration {
+	return time.Duration(min(ticks, int64(1<<63-1)/t.tick) * t.tick)
+}
+
 // ns returns the nanoseconds from the origin to a time; zero for one before it.
 func (t *timeline) ns(at time.Time) int64 { return max(int64(at.Sub(t.origin)), 0) }
 
