@@ -1,6 +1,6 @@
 # Everything below needs Go alone. What a machine lacks for a step (a C compiler,
-# a kernel that runs 32-bit programs) is left out in one visible line, or is an
-# error with REQUIRE_ALL=1.
+# a kernel that runs 32-bit programs, Node, Chromium) is left out in one visible
+# line, or is an error with REQUIRE_ALL=1.
 
 GO           ?= go
 ADDR         ?= 127.0.0.1:8080
@@ -10,6 +10,7 @@ FUZZTIME     ?= 10s
 MODEL_CHECKS ?= 2000
 MODEL_STEPS  ?= 200
 BENCH        ?= .
+NODE         ?= node
 BENCHTIME    ?= 1s
 COUNT        ?= 1
 HISTORIES    ?= 1000
@@ -24,6 +25,8 @@ export REQUIRE_ALL
 # The Go version of go.mod, and the nested modules: each directory below this one
 # with a go.mod of its own.
 NEEDED := $(shell awk '$$1 == "go" { print $$2 }' go.mod)
+# The tests of E2E have a step of their own.
+E2E    := lapsehttp/e2e
 NESTED := $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path '*/testdata/*' -not -path '*/node_modules/*' | sort))
 
 step = @printf '\n== %s: %s\n' '$@' '$(1)'
@@ -31,7 +34,7 @@ careful = set -eu; left_out() { \
 	printf 'LEFT OUT: %s\n' "$$1"; \
 	test "$$REQUIRE_ALL" != 1 || { echo 'REQUIRE_ALL=1: nothing may be left out' >&2; exit 1; }; }
 
-.PHONY: help demo test build vet fmt lint tidy readme unit race nested model fuzz test32 cover bench lincheck soak clean check-go
+.PHONY: help demo embed test build vet fmt lint tidy readme unit race nested client e2e model fuzz test32 cover bench lincheck soak clean check-go
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -40,11 +43,15 @@ help: ## show this list
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: check-go ## run the example site; ADDR=127.0.0.1:8080, DEMOFLAGS='-idle 10s -cap 1m'
+demo: check-go ## run the demo site; ADDR=127.0.0.1:8080, DEMOFLAGS='-idle 10s -cap 1m'
+	@$(GO) build -o bin/demo ./examples/demo
+	@exec bin/demo -addr $(ADDR) $(DEMOFLAGS)
+
+embed: check-go ## run the small site with the engine embedded by hand; ADDR, DEMOFLAGS
 	@$(GO) build -o bin/embed ./examples/embed
 	@exec bin/embed -addr $(ADDR) $(DEMOFLAGS)
 
-test: check-go build vet fmt lint tidy readme unit race nested model fuzz test32 ## everything: all the targets from build to test32
+test: check-go build vet fmt lint tidy readme unit race nested client e2e model fuzz test32 ## everything: all the targets from build to test32
 	@printf '\nAll is well.\n'
 
 build: check-go ## compile all packages
@@ -90,7 +97,21 @@ race: check-go ## the tests with the race detector; it needs a C compiler
 
 nested: check-go ## build, vet and test each nested module
 	$(call step,$(or $(NESTED),there are none))
-	@set -eu; for dir in $(NESTED); do echo "module $$dir"; (cd "$$dir" && $(GO) build ./... && $(GO) vet ./... && $(GO) test $(TESTFLAGS) ./...); done
+	@set -eu; for dir in $(NESTED); do echo "module $$dir"; (cd "$$dir" && $(GO) build ./... && $(GO) vet ./... && \
+		{ test "$$dir" = $(E2E) || $(GO) test $(TESTFLAGS) ./...; }); done
+
+client: check-go ## the browser client: its small files are what the sources give, and its tests in Node
+	$(call step,lapsehttp/client)
+	@cd lapsehttp/minify && $(GO) run . -check
+	@$(careful); if ! command -v $(NODE) >/dev/null 2>&1; then left_out "the client's tests in Node ($(NODE) was not found)"; exit; fi; \
+	cd lapsehttp/client && $(NODE) --test --test-reporter=dot
+
+e2e: check-go ## the browser client in a real Chromium; CHROMIUM=its name
+	$(call step,lapsehttp and its client in Chromium)
+	@$(careful); for name in "$${CHROMIUM:-}" chromium chromium-browser google-chrome none; do \
+		test -z "$$name" || ! command -v "$$name" >/dev/null 2>&1 || break; done; \
+	if test "$$name" = none; then left_out 'the tests in a browser, which need Chromium'; exit; fi; \
+	cd $(E2E) && CHROMIUM="$$name" $(GO) test -count=1 $(TESTFLAGS) .
 
 model: check-go ## random programs against a simple model; MODEL_CHECKS=2000, MODEL_STEPS=200
 	$(call step,$(MODEL_CHECKS) programs of $(MODEL_STEPS) steps)
