@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -256,6 +258,43 @@ func TestConformanceBegunMeanwhile(t *testing.T) {
 		s.manager.EndAll("Ada")
 	}
 	s.wantLen(0)
+}
+
+// Early hints are not the beginning of the response: they say nothing of the
+// session, and a log-in can follow.
+func TestConformanceEarlyHints(t *testing.T) {
+	s := newSite(t, setup{policy: lapse.Policy{Idle: 60 * sec}})
+	s.handle("POST /hints", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "</style.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		if _, err := s.manager.Start(w, r, "Eve"); err != nil {
+			t.Error(err)
+		}
+	})
+	b, _ := s.login("Ada")
+	hints := 0
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+		hints++
+		if len(header["Set-Cookie"]) > 0 || header.Get("X-Session-Expires-In") != "" {
+			t.Errorf("%d has %v", code, header)
+		}
+		return nil
+	}})
+	req, err := http.NewRequestWithContext(ctx, "POST", s.srv.URL+"/hints", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := b.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if hints != 1 {
+		t.Errorf("%d early hints", hints)
+	}
+	if user, _ := b.session().Value(); user != "Eve" {
+		t.Errorf("the session is %q's", user)
+	}
 }
 
 type readerFunc func([]byte) (int, error)

@@ -377,11 +377,10 @@ func TestConformancePromote(t *testing.T) {
 		b, _ := s.login("")
 		es := b.events("/session/events")
 		es.want("extended", `{"state":"live","serverTime":1700000000000,"expiresAt":1700000060000,"remainingMs":60000,"limit":"idle","warnMs":0,"idleMs":60000}`)
-		s.advance(10 * sec)
 		b.post("/promote?user=Ada").want(http.StatusOK)
-		es.want("extended", `{"state":"live","serverTime":1700000010000,"expiresAt":1700000610000,"remainingMs":600000,"limit":"idle","warnMs":0,"idleMs":600000}`)
+		es.want("extended", `{"state":"live","serverTime":1700000000000,"expiresAt":1700000600000,"remainingMs":600000,"limit":"idle","warnMs":0,"idleMs":600000}`)
 		b.post("/session/logout").want(http.StatusNoContent)
-		es.want("ended", `{"reason":"expired","endedAt":1700000010000}`)
+		es.want("ended", `{"reason":"expired","endedAt":1700000000000}`)
 		es.wantEnd()
 	})
 

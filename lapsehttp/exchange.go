@@ -26,8 +26,7 @@ type exchange[V any] struct {
 	sends   bool // the browser is to be given the session's id
 	clears  bool // the browser is to forget its id
 	wipes   bool // and the site's data
-	holds   bool // the request holds its session while it runs
-	held    bool // and does so now
+	held    bool // the request holds its session
 	written bool // the headers are
 
 	values [5]string // of headers; one allocation less for each
@@ -94,7 +93,7 @@ func (q *exchange[V]) use(id ID) {
 	if !ok {
 		return
 	}
-	if q.holds {
+	if q.activity == Touch {
 		if !s.Hold() {
 			return
 		}
@@ -181,7 +180,7 @@ func (q *exchange[V]) adopt(s lapse.Session[ID, V]) bool {
 	}
 	q.session, q.id, q.live = s, id, true
 	q.sends, q.clears, q.over, q.wipes = true, false, false, false
-	q.held = q.holds && s.Hold()
+	q.held = q.activity == Touch && s.Hold()
 	return true
 }
 
@@ -245,5 +244,5 @@ func (q *exchange[V]) releaseLocked() {
 	if q.held && q.session.Release() {
 		q.m.streams.look(q.session)
 	}
-	q.held, q.holds = false, false
+	q.held = false
 }

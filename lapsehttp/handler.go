@@ -69,7 +69,7 @@ const (
 
 // enter calls next for one request, unless it is a Poll that is to be refused.
 func (m *Manager[V]) enter(w http.ResponseWriter, r *http.Request, act Activity, by marker, next http.Handler) {
-	q := &exchange[V]{m: m, w: w, ctx: r.Context(), activity: act, holds: act == Touch}
+	q := &exchange[V]{m: m, w: w, ctx: r.Context(), activity: act}
 	q.look(r)
 	defer q.finish()
 	w, r = q.writer(), r.WithContext(scope[V]{q})

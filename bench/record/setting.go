@@ -134,11 +134,11 @@ func lines(path string) func(func(string) bool) {
 
 // Available returns the bytes of memory that can be had; ok is false where the
 // system does not tell.
-func Available() (bytes int, ok bool) {
+func Available() (bytes float64, ok bool) {
 	for line := range lines("/proc/meminfo") {
 		if value, found := strings.CutPrefix(line, "MemAvailable:"); found {
-			kb, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
-			return kb << 10, err == nil
+			kb, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
+			return kb * 1024, err == nil
 		}
 	}
 	return 0, false

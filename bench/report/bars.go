@@ -150,7 +150,7 @@ func (r *results) bars() []Bar {
 		if s.Peer != "lapse" {
 			continue
 		}
-		for _, name := range []string{"early", "dead", "dropped", "lost", "double"} {
+		for _, name := range []string{"early", "dead", "refused", "lost", "double"} {
 			if sample, ok := c.Sample(name); ok {
 				early += sample.Most
 				seen += sample.Runs

@@ -121,8 +121,8 @@ const (
 )
 
 // keep touches sessions at random, each about once a second, for three times
-// their time-out, and then lets them end. None may end earlier than its time-out
-// after the last touch that found it alive.
+// their time-out, and then lets them end. Until its time-out has passed after the
+// last touch that found it alive, none may end, and no touch may be refused.
 func (r *rig[K]) keep() error {
 	n := r.spec.N
 	order := keys.Shuffled(0, n)
@@ -142,6 +142,7 @@ func (r *rig[K]) keep() error {
 	began := r.now()
 	at := func(lap, i int) int64 { return began + int64(keepLap)*int64(lap) + int64(keepLap)*int64(i)/int64(n) }
 	laps := int(keepFor / keepLap)
+	refused := 0
 	for lap := range laps {
 		for i, number := range order {
 			if i%100 == 0 {
@@ -156,15 +157,20 @@ func (r *rig[K]) keep() error {
 			if !r.info.Can.Answer {
 				alive = r.ends[number].Load() == 0
 			}
-			if alive {
+			switch {
+			case alive:
 				due[number] = now + int64(keepIdle)
+			case r.now() < due[number]:
+				refused++
 			}
 		}
 	}
 	if behind := r.now() - at(laps, 0); behind > int64(keepLap) {
 		return fmt.Errorf("%d touches in %v are too many: they have taken %v more", n, keepLap, time.Duration(behind))
 	}
-	r.values["dropped"] = float64(r.ended.Load())
+	if r.info.Can.Answer {
+		r.values["refused"] = float64(refused)
+	}
 	r.awaitEnds(slices.Max(due))
 	r.lateness(due)
 	return nil

@@ -122,7 +122,7 @@ func ParseCount(s string) (int, error) {
 		unit = 1000
 	}
 	n, err := strconv.Atoi(strings.TrimRight(s, "Mk"))
-	if err == nil && (n < 0 || n > 1<<31/unit) {
+	if err == nil && (n < 0 || n > (1<<31-1)/unit) {
 		err = fmt.Errorf("%s sessions are out of range", s)
 	}
 	return n * unit, err

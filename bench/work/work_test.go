@@ -60,7 +60,7 @@ func TestLong(t *testing.T) {
 	}{
 		{Spec{Case: Spread, N: 3000}, []string{"late_p50_ms", "late_max_ms", "early", "lost", "double"}},
 		{Spec{Case: Storm, N: 3000}, []string{"first_ms", "last_ms", "start_ms", "touch_ms"}},
-		{Spec{Case: Keep, N: 1000}, []string{"dropped", "early", "lost"}},
+		{Spec{Case: Keep, N: 1000}, []string{"refused", "early", "lost"}},
 		{Spec{Case: Churn, N: 100_000}, []string{"cpu_pct", "pace_pct"}},
 		{Spec{Case: Bytes, Access: "touched", N: 1000}, []string{"heap_B", "dead"}},
 	} {
@@ -107,7 +107,7 @@ func one(t *testing.T, spec Spec, want []string) {
 	if spec.Peer != "lapse" {
 		return
 	}
-	for _, name := range []string{"early", "lost", "double", "missing", "left"} {
+	for _, name := range []string{"early", "refused", "lost", "double", "missing", "left"} {
 		if values[name] != 0 {
 			t.Errorf("%v: %s is %v", spec, name, values[name])
 		}

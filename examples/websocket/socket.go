@@ -79,7 +79,7 @@ func (s *site) socket(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		answer, live := answer(user, kind, data)
+		answer, live := s.answer(user, kind, data)
 		if !live {
 			// It is due, and its hooks are about to run.
 			<-ctx.Done()
@@ -126,7 +126,7 @@ func (s *site) ping(ctx context.Context, conn *websocket.Conn) {
 
 // answer applies a message to the session and says what has become of it. Live
 // is false if it has ended, be it by this very message: a poll too many.
-func answer(user session, kind websocket.MessageType, data []byte) (answer reply, live bool) {
+func (s *site) answer(user session, kind websocket.MessageType, data []byte) (answer reply, live bool) {
 	var m message
 	act, known := lapsehttp.Peek, false
 	switch err := json.Unmarshal(data, &m); {
@@ -155,7 +155,7 @@ func answer(user session, kind websocket.MessageType, data []byte) (answer reply
 	info, live := user.Info()
 	if !info.Deadline.IsZero() {
 		answer.Limit = info.Reason.String()
-		answer.RemainingMS = max(0, time.Until(info.Deadline).Milliseconds())
+		answer.RemainingMS = max(0, info.Deadline.Sub(s.engine.Now()).Milliseconds())
 	}
 	answer.Polls = info.Polls
 	return answer, live

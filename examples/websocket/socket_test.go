@@ -176,8 +176,9 @@ func TestEnd(t *testing.T) {
 		t.Run("case=141/"+tt.name, func(t *testing.T) {
 			v := start(t, plain)
 			conn := v.open()
-			if answer := v.say(conn, "say"); answer.Type != "say" || answer.Text != "hello" || answer.Activity != "touch" {
-				t.Errorf("the answer is %+v", answer)
+			want := reply{Type: "say", Text: "hello", Activity: "touch", Limit: "idle", RemainingMS: 60_000}
+			if answer := v.say(conn, "say"); answer != want {
+				t.Errorf("the answer is %+v, want %+v", answer, want)
 			}
 			tt.end(v, conn)
 			_, data, err := conn.Read(t.Context())
@@ -198,7 +199,7 @@ func TestDue(t *testing.T) {
 		v.say(conn, "say")
 		v.clock.Add(time.Minute)
 		for kind := range activities {
-			if answer, live := answer(v.user, websocket.MessageText, []byte(`{"type":"`+kind+`"}`)); live {
+			if answer, live := v.site.answer(v.user, websocket.MessageText, []byte(`{"type":"`+kind+`"}`)); live {
 				t.Errorf("%s was answered with %+v", kind, answer)
 			}
 		}

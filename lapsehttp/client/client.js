@@ -24,13 +24,18 @@
 
 import { checkStatus, critical, loginAddress, ok, refusal } from './answers.js';
 import { openBus } from './bus.js';
+import { fromNetwork, readCookies } from './cookies.js';
 import { openDrafts } from './drafts.js';
 import { INPUT, inputFilter } from './input.js';
 import { runForLeader } from './leader.js';
 import { settings } from './settings.js';
-import { SLACK, keepAliveDue, leadOf, leftOf, nextCheck, offsetOf, readCookies, reconcile, verdict } from './time.js';
+import { openStream } from './stream.js';
+import { SLACK, keepAliveDue, leadOf, leftOf, nextCheck, offsetOf, reconcile, verdict } from './time.js';
 
 export { critical };
+
+/** How long to wait for another window that may know why the session is gone. */
+const HEARING = 500;
 
 /** How long the leader may take to send a keep-alive for another window. */
 const ANSWER = 2000;
@@ -64,6 +69,7 @@ export function watch(options = {}, env = globalThis) {
 
   let phase = 'unknown'; // or 'live', 'warning', 'ended', 'none'
   let end = null; // the detail of `ended`, as long as that is the phase
+  let endedAt = 0; // when it was confirmed, in local time
   let announced = 0; // the end that the page knows of, in local time
 
   // What is known of the end, and how well.
@@ -80,6 +86,7 @@ export function watch(options = {}, env = globalThis) {
 
   // Asking the server.
   let need = true;
+  let doubt = false; // a need that any good answer satisfies
   let inFlight = false;
   let failures = 0;
   let retryAt = 0;
@@ -107,7 +114,7 @@ export function watch(options = {}, env = globalThis) {
     const idle = status.idleMs ?? 0;
     // A deadline that was moved shows when the session was seen.
     const seen = Math.max(pinged, known() ? expiry + offset - idle : -Infinity);
-    return alive() ? keepAliveDue(seen, idle, input, o.whileOpen) : Infinity;
+    return alive() ? keepAliveDue(seen, idle, lead(), input, o.whileOpen) : Infinity;
   };
   const post = (message) => open && bus.post(message);
   const emit = (type, detail) => disposed || session.dispatchEvent(new CustomEvent(type, { detail }));
@@ -123,7 +130,7 @@ export function watch(options = {}, env = globalThis) {
     if (behind > MOMENT && behind < SLACK) return;
     offset = offsetOf(now, answer.serverTime);
     adopt(answer);
-    if (expiry > newest) livedAt = now;
+    doubt = false;
     // The server wrote it anywhere in between, and that is too long to be exact.
     if (now - sent > SLACK) need = true;
     post({ t: 'sync', answer });
@@ -133,9 +140,9 @@ export function watch(options = {}, env = globalThis) {
   function hearsay(answer, since) {
     const fit = reconcile(offset, answer.serverTime, since, local());
     // After an end, a session that lives is another one: the server shall say so.
-    const doubt = fit == null || (end?.confirmed && answer.expiresAt > answer.serverTime);
-    if (doubt) need = true;
-    if (doubt || answer.serverTime < newest) return false;
+    const odd = fit == null || (end?.confirmed && answer.expiresAt > answer.serverTime);
+    if (odd) doubt = true;
+    if (odd || answer.serverTime < newest) return false;
     offset = fit;
     adopt(answer);
     return true;
@@ -146,6 +153,7 @@ export function watch(options = {}, env = globalThis) {
     if (Math.abs(end - expiry) > MOMENT) fresh = askedNear = false;
     newest = answer.serverTime;
     expiry = end;
+    if (expiry > newest) livedAt = newest + offset;
     if (answer.state) {
       status = answer;
       fresh = true;
@@ -158,7 +166,7 @@ export function watch(options = {}, env = globalThis) {
     const key = found ? found.serverTime + ' ' + found.expiresAt : '';
     if (key !== pair) {
       pair = key;
-      if (!found) need = true;
+      if (!found) doubt = true;
       else if (hearsay(found, looked) && !env.cookieStore) post({ t: 'sync', answer: found });
     }
     looked = local();
@@ -213,9 +221,9 @@ export function watch(options = {}, env = globalThis) {
   /** Asks the status endpoint if there is a need. */
   async function ask() {
     const sent = local();
-    if (!need || inFlight || sent < retryAt) return;
+    if (!(need || doubt) || inFlight || sent < retryAt) return;
     inFlight = true;
-    need = false;
+    need = doubt = false;
     try {
       const response = await env.fetch(o.prefix + 'status', {
         headers: { 'X-Session-Activity': 'peek' },
@@ -225,9 +233,15 @@ export function watch(options = {}, env = globalThis) {
       const answer = checkStatus(await ok(response).json());
       failures = 0;
       if (answer.state === 'live') {
-        learn(answer, sent);
-      } else if (answer.state === 'ended' || alive() || end) {
+        // The end has come while it was on its way.
+        if (end?.confirmed && endedAt >= sent) need = true;
+        else learn(answer, sent);
+      } else if (answer.state === 'ended' || end) {
         finish(answer, true, true);
+      } else if (alive()) {
+        // The server does not know why, for the browser has dropped its id; but the
+        // window to which it did that has been told.
+        env.setTimeout(() => livedAt < sent && alive() && finish(answer, true, true), HEARING);
       } else {
         phase = 'none';
         expiry = null;
@@ -265,7 +279,7 @@ export function watch(options = {}, env = globalThis) {
     env.clearTimeout(timer);
     timer = env.setTimeout(
       check,
-      nextCheck(left(), lead(), o.grace, o.every, due() - now, need ? retryAt - now : 0, owed ? owed + ANSWER - now : 0),
+      nextCheck(left(), lead(), o.grace, o.every, due() - now, need || doubt ? retryAt - now : 0, owed ? owed + ANSWER - now : 0),
     );
   }
 
@@ -279,7 +293,7 @@ export function watch(options = {}, env = globalThis) {
     if (over && !askedEnd && alive()) askedEnd = need = true;
     if (near && !askedNear && !fresh) askedNear = need = true;
 
-    if (standing === 'expired' && alive()) finish({ reason: status.limit }, false);
+    if (standing === 'expired' && alive()) finish({}, false);
     if (over || !standing) return;
     const news = end || now + rest > announced + 1000 || (phase === 'warning' && standing !== 'warning');
     if (!alive() && !end) {
@@ -293,8 +307,9 @@ export function watch(options = {}, env = globalThis) {
       end = null;
       emit('extended', { remaining: rest, limit: status.limit, again });
     }
-    // If the server is being asked whether it is so, its answer comes first.
-    if (standing === 'warning' && phase === 'live' && !inFlight && !(need && now >= retryAt)) {
+    // If the server is being asked whether it is so, its answer comes first, and
+    // so does a keep-alive that is due.
+    if (standing === 'warning' && phase === 'live' && !inFlight && !((need || doubt) && now >= retryAt) && now < due()) {
       phase = 'warning';
       emit('warning', { remaining: rest, extendable: extendable(), limit: status.limit });
     }
@@ -309,7 +324,7 @@ export function watch(options = {}, env = globalThis) {
     const told = !!end;
     phase = 'ended';
     end = {
-      reason: detail.reason ?? end?.reason ?? '',
+      reason: detail.reason ?? end?.reason ?? ((left() <= 0 && status.limit) || ''),
       error: detail.error,
       endedAt: detail.endedAt,
       login: loginAddress(o.login, detail.login, location.href),
@@ -317,6 +332,7 @@ export function watch(options = {}, env = globalThis) {
     };
     drafts.save();
     if (confirmed) {
+      endedAt = local();
       // Only what is written from now on can say otherwise.
       expiry = null;
       if (first) post({ t: 'ended', detail });
@@ -380,27 +396,21 @@ export function watch(options = {}, env = globalThis) {
       return;
     }
     if (stream || local() < streamAt) return;
-    const source = (stream = new env.EventSource(o.prefix + 'events'));
-    let worked = false;
-    const on = (type, f) =>
-      source.addEventListener(type, (event) => {
-        if (source === stream) f(event.data && JSON.parse(event.data));
-        check();
-      });
     const news = (answer) => {
       if (hearsay(answer, local())) post({ t: 'sync', answer });
+      check();
     };
-    on('extended', news);
-    on('warning', news);
-    on('ended', (detail) => finish(detail, true, true));
-    on('open', () => { worked = true; });
-    on('error', () => {
-      // Unless it is closed, it tries again by itself.
-      if (source.readyState !== 2) return;
+    const ended = (detail) => {
+      finish(detail, true, true);
+      check();
+    };
+    const closed = (worked) => {
       stream = null;
       streamAt = o.stream === 'auto' && !worked ? Infinity : local() + 3 * o.every;
       need = true;
-    });
+      check();
+    };
+    stream = openStream(env, o.prefix + 'events', news, ended, closed);
   }
 
   // ---- The window comes and goes.
@@ -475,8 +485,7 @@ export function watch(options = {}, env = globalThis) {
     }
 
     async logout() {
-      const response = await env.fetch(o.prefix + 'logout', { method: 'POST', cache: 'no-store' });
-      ok(response);
+      ok(await env.fetch(o.prefix + 'logout', { method: 'POST', cache: 'no-store' }));
       finish({ reason: 'expired' }, true, true);
       drafts.forget();
     }
@@ -506,12 +515,6 @@ export function watch(options = {}, env = globalThis) {
   resume();
   check();
   return session;
-}
-
-/** Whether the page came over the network just now, and not out of a cache. */
-function fromNetwork(env) {
-  const [page] = env.performance.getEntriesByType('navigation');
-  return page && page.type !== 'back_forward' && page.transferSize > 0;
 }
 
 /**

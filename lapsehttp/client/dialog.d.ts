@@ -11,6 +11,9 @@ export interface DialogTexts {
   /** The title and the text where nothing can be extended. */
   finalTitle: string;
   final: string;
+  /** The same for one limit, where that has words of its own. */
+  'final lifetime': string;
+  'final poll cap': string;
   endedTitle: string;
   /** The text after the end, which follows that of the reason. */
   ended: string;

@@ -13,6 +13,8 @@ import { critical, fetch, watch } from './client.js';
 
 export { critical, fetch, watch };
 
+const AWAY = 'Nothing had happened for a while.';
+
 /** The words, in English. {left} is the time that is left, such as "1 minute". */
 const TEXTS = {
   warningTitle: 'Are you still there?',
@@ -22,7 +24,9 @@ const TEXTS = {
   final: 'You will be signed out in {left}, and staying longer is not possible. Save what you are doing, then sign in again.',
   endedTitle: 'You have been signed out',
   ended: 'Sign in again to go on. Until then this page stays as it is.',
-  idle: 'Nothing had happened for a while.',
+  idle: AWAY,
+  'poll cap': AWAY,
+  'poll max': AWAY,
   lifetime: 'A session lasts only so long, however active it is.',
   stay: 'Stay signed in',
   understood: 'I understand',
@@ -47,9 +51,6 @@ const STYLE = `
 
 let sheet;
 
-/** Numbers the dialogs of a page, for the ids of their parts. */
-let count = 0;
-
 /**
  * Shows the warnings and the end of a session that watch returned. See
  * dialog.d.ts for the options.
@@ -59,7 +60,6 @@ export function dialog(session, options = {}) {
     throw new TypeError('lapse: dialog needs what watch returned: dialog(watch())');
   }
   const texts = { ...TEXTS, ...options.texts };
-  const id = 'lapse-' + ++count;
   let mode = ''; // 'stay', 'final', 'ended' while it is open
   let before; // what had the focus
   let timer;
@@ -71,13 +71,13 @@ export function dialog(session, options = {}) {
     made.append(...children);
     return made;
   };
-  const title = make('h2', { id });
-  const text = make('p', { id: id + '-text' });
+  const title = make('h2', { id: 'lapse-title' });
+  const text = make('p', { id: 'lapse-text' });
   const clock = make('p', { class: 'lapse-clock', 'aria-hidden': 'true' });
   const actions = make('div', { class: 'lapse-actions' });
   const box = make(
     'dialog',
-    { class: 'lapse-dialog', role: 'alertdialog', 'aria-modal': 'true', 'aria-labelledby': id, 'aria-describedby': text.id },
+    { class: 'lapse-dialog', role: 'alertdialog', 'aria-modal': 'true', 'aria-labelledby': title.id, 'aria-describedby': text.id },
     title, text, clock, actions,
   );
   const button = (label, f) => {
@@ -154,7 +154,7 @@ export function dialog(session, options = {}) {
 
   function warn(head) {
     if (session.extendable) show('stay', head, texts.warning, button(texts.stay, stay));
-    else show('final', texts.finalTitle, texts.final, button(texts.understood, hide));
+    else show('final', texts.finalTitle, texts['final ' + session.limit] ?? texts.final, button(texts.understood, hide));
   }
 
   const on = {

@@ -24,9 +24,8 @@ export function settings(options) {
   for (const name in options) {
     const value = options[name];
     if (value == null) continue;
-    if (!RIGHT[name]) throw new TypeError(`lapse: watch has no option ${name}, only ${Object.keys(RIGHT)}`);
-    const [fits, right] = RIGHT[name];
-    if (!fits(value)) throw new TypeError(`lapse: option ${name} is ${value}, not ${right}`);
+    const [fits, right] = RIGHT[name] ?? [() => false, 'one of ' + Object.keys(RIGHT)];
+    if (!fits(value)) throw new TypeError(`lapse: watch({${name}: ${value}}): want ${right}`);
     o[name] = value;
   }
   if (!o.prefix.endsWith('/')) o.prefix += '/';

@@ -18,21 +18,6 @@ const LEAST_WARNING = 20_000;
 /** How long before a warning the server is asked whether it is still due. */
 const AHEAD = 2000;
 
-/**
- * Reads serverTime and sessionExpiry from the text of document.cookie. Null if
- * either is missing or is no whole number of milliseconds: the end is unknown
- * then, it has not come.
- */
-export function readCookies(text) {
-  const read = (name) => {
-    const found = new RegExp(`(?:^|;\\s*)${name}="?(\\d{1,16})"?(?:;|$)`).exec(text);
-    return found ? +found[1] : null;
-  };
-  const serverTime = read('serverTime');
-  const expiresAt = read('sessionExpiry');
-  return serverTime == null || expiresAt == null ? null : { serverTime, expiresAt };
-}
-
 /** How far the local clock is ahead of the server's. */
 export const offsetOf = (local, server) => local - server;
 
@@ -92,11 +77,12 @@ export function reconcile(offset, serverTime, since, local) {
 
 /**
  * When a keep-alive is due: a quarter of the time-out after the session was last
- * seen if there has been input since, half of it if the page is to stay alive
- * while it is open, never otherwise. `idle` is 0 where there is nothing to extend.
+ * seen if there has been input since; half of it, or well before the warning, if
+ * the page is to stay alive while it is open; never otherwise. `idle` is 0 where
+ * there is nothing to extend.
  */
-export function keepAliveDue(seen, idle, input, whileOpen) {
+export function keepAliveDue(seen, idle, lead, input, whileOpen) {
   if (!idle) return Infinity;
   if (input > seen) return seen + idle / 4;
-  return whileOpen ? seen + idle / 2 : Infinity;
+  return whileOpen ? seen + Math.max(idle / 4, Math.min(idle / 2, idle - lead - 2 * AHEAD)) : Infinity;
 }

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { keepAliveDue, leadOf, leftOf, nextCheck, offsetOf, readCookies, reconcile, verdict } from './time.js';
+import { readCookies } from './cookies.js';
+import { keepAliveDue, leadOf, leftOf, nextCheck, offsetOf, reconcile, verdict } from './time.js';
 
 const SERVER = 1_700_000_000_000;
 
@@ -90,12 +91,15 @@ test('case=112 times of an unknown moment', () => {
 });
 
 test('case=121 a keep-alive is due a quarter after the session was seen', () => {
-  assert.equal(keepAliveDue(1000, 400, 1001, false), 1100);
-  assert.equal(keepAliveDue(1000, 400, 1000, false), Infinity, 'no input since');
-  assert.equal(keepAliveDue(1000, 400, 0, true), 1200, 'twice a time-out while open');
-  assert.equal(keepAliveDue(1000, 400, 1001, true), 1100);
-  assert.equal(keepAliveDue(1000, 0, 1001, true), Infinity, 'nothing to extend');
-  assert.equal(keepAliveDue(-Infinity, 400, 5, false), -Infinity, 'never seen: now');
+  const due = (input, whileOpen, lead = 60_000, idle = 400_000) => keepAliveDue(1000, idle, lead, input, whileOpen);
+  assert.equal(due(1001, false), 101_000);
+  assert.equal(due(1000, false), Infinity, 'no input since');
+  assert.equal(due(0, true), 201_000, 'twice a time-out while open');
+  assert.equal(due(0, true, 200_000), 197_000, 'and before a warning');
+  assert.equal(due(0, true, 350_000), 101_000, 'but at most once a quarter');
+  assert.equal(due(1001, true), 101_000);
+  assert.equal(due(1001, true, 60_000, 0), Infinity, 'nothing to extend');
+  assert.equal(keepAliveDue(-Infinity, 400, 60, 5, false), -Infinity, 'never seen: now');
 });
 
 test('case=123 how long before the end to warn', () => {

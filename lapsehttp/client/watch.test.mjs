@@ -231,6 +231,16 @@ test('case=113 a cookie that is missing or no number means one question and no e
   }
 });
 
+test('case=113 one question at load, also where the browser tells of each cookie', async () => {
+  for (const latency of [0, 40]) {
+    const world = new World({ cookieStore: true, server: { latency } });
+    world.server.start();
+    world.open('a');
+    await world.run(60_000);
+    assert.equal(world.server.count('/session/status'), 1);
+  }
+});
+
 test('case=113 missing from the start', async () => {
   const world = new World();
   world.server.start();
@@ -539,6 +549,19 @@ test('whileOpen keeps a session alive twice a time-out, hidden or not', async ()
   assert.ok(n >= 20 && n <= 24, `${n} in an hour`);
 });
 
+test('whileOpen never warns', async () => {
+  for (const [idle, warn] of [[20_000, 10_000], [20_000, 0], [8000, 0], [60_000, 40_000], [900_000, 0]]) {
+    for (const latency of [0, 50]) {
+      const { world, server, a } = await begin({ whileOpen: true }, { server: { idle, warn, latency }, cookieStore: true });
+      const b = world.open('b', { whileOpen: true });
+      await world.run(10 * idle);
+      assert.ok(server.session);
+      for (const w of [a, b]) assert.equal(w.of('warning').length, 0, `${idle} ${warn}`);
+      assert.ok(server.count('/session/keepalive') <= 40);
+    }
+  }
+});
+
 test('whileOpen works in a window that is not the leader', async () => {
   const { world, server, a } = await begin({}, { server: { idle: 300_000 } });
   world.open('b', { whileOpen: true, keepAlive: false });
@@ -823,6 +846,78 @@ test('an answer that comes late does not bring an ended session back', async () 
   assert.equal(a.types(), 'ended');
 });
 
+test('a status of before the end does not bring the session back', async () => {
+  for (const how of ['broadcast', 'refusal', 'stream']) {
+    const { world, server, a } = await begin({ stream: how === 'stream' });
+    const b = world.open('b');
+    await world.run(1000);
+    server.latency = 4000;
+    a.env.fire('pageshow', { persisted: true }); // asked now, answered at 2 s, heard at 4 s
+    await world.run(3000);
+    server.latency = 0;
+    if (how === 'broadcast') await b.session.logout();
+    else server.end('expired');
+    if (how === 'refusal') await a.session.fetch('/data');
+    await world.run(0);
+    assert.equal(a.session.state, 'ended', how);
+    await world.run(MINUTE);
+    assert.equal(a.types(), 'ended', how);
+    assert.equal(a.session.ended.reason, 'expired');
+  }
+});
+
+test('case=110 the reason reaches all windows, though the server tells it to one only', async () => {
+  for (const clear of [false, true]) {
+    const { world, server, a } = await begin({}, { cookieStore: true });
+    const b = world.open('b');
+    const c = world.open('c');
+    await world.run(1000);
+    server.latency = 40;
+    // The id is gone from the browser with the first answer; over TLS a log-out
+    // wipes what the page could see, too.
+    const respond = server.respond;
+    server.respond = (path, request) => {
+      const response = respond.call(server, path, request);
+      if (path === '/session/logout') {
+        server.ended = null;
+        if (clear) server.cookies = {};
+      }
+      return response;
+    };
+    // As browsers do that have storage to clear.
+    server.lag['/session/logout'] = 200;
+    const done = b.session.logout();
+    await world.run(1000);
+    await done;
+    for (const w of [a, b, c]) {
+      assert.deepEqual(w.of('ended').map((e) => [e.reason, e.confirmed]), [['expired', true]], w.name);
+    }
+  }
+});
+
+test('a log-in follows a log-out at once', async () => {
+  const { world, server, a } = await begin();
+  const b = world.open('b');
+  await world.run(1000);
+  server.end('expired');
+  server.ended = null;
+  a.env.fire('pageshow', { persisted: true });
+  await world.run(100);
+  server.start();
+  b.env.fire('pageshow', { persisted: true });
+  await world.run(MINUTE);
+  assert.equal(a.session.state, 'live');
+  assert.equal(a.of('ended').length, 0);
+});
+
+test('the reason of an end that was due is its limit, if the server does not know any more', async () => {
+  const { world, server, a } = await begin();
+  await world.run(899_000);
+  Object.defineProperty(server, 'ended', { get: () => null, set() {} });
+  await world.run(2000);
+  assert.deepEqual(a.of('ended').map((e) => [e.reason, e.confirmed]), [['idle', true]]);
+});
+
 test('cookies of before the end do not bring the session back either', async () => {
   const { world, server, a } = await begin();
   await world.run(1000);
@@ -918,6 +1013,16 @@ test('stream: an extension is pushed, too', async () => {
   await world.run(0);
   assert.equal(a.types(), 'warning extended');
   assert.equal(b.types(), 'warning extended');
+});
+
+test('stream: the server\'s warning counts, too', async () => {
+  const { world, server, a } = await begin({ stream: true });
+  await world.run(100_000);
+  server.idle = 150_000; // the class's policy has changed
+  for (const stream of server.streams) stream.push('warning', server.status());
+  await world.run(0);
+  assert.equal(a.types(), 'warning');
+  assert.equal(a.of('warning')[0].remaining, 50_000);
 });
 
 test('stream: the next leader opens it again, also for windows that want it only', async () => {

@@ -30,6 +30,7 @@ async function settle() {
 class Server {
   constructor(world, { idle = 900_000, lifetime = 0, warn = 0, ahead = 1_700_000_000_000, latency = 0 } = {}) {
     Object.assign(this, { world, idle, lifetime, warn, ahead, latency });
+    this.lag = {}; // by path: how long after its cookies a response is there
     this.requests = [];
     this.cookies = {};
     this.streams = new Set();
@@ -126,6 +127,7 @@ class Server {
     const after = this.cookies;
     await this.world.sleep(this.latency / 2);
     if (after !== before) this.deliver(after);
+    await this.world.sleep(this.lag[path] ?? 0);
     return response;
   }
   respond(path, request) {

@@ -106,7 +106,7 @@ func newProfile(t *testing.T, browser context.Context) cdp.BrowserContextID {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_, err := chromedp.CallBrowser(browser, target.DisposeBrowserContext, target.DisposeBrowserContextParams{BrowserContextID: made.BrowserContextID})
+		_, err := chromedp.CallBrowser(browser, target.DisposeBrowserContext, target.DisposeBrowserContextParams(made))
 		if err != nil {
 			t.Error(err)
 		}

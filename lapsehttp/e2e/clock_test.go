@@ -33,6 +33,7 @@ func TestClock(t *testing.T) {
 		p := s.logIn(how{})
 		p.offline(true) // so that it has to judge by itself
 		s.pass(10*time.Minute + 15*time.Second)
+		p.do(`void dispatchEvent(new FocusEvent('focus'))`) // so that it looks just now
 		p.check(`session.state !== 'ended' && !times('ended')`)
 		s.pass(time.Millisecond)
 		p.check(`session.state === 'ended' && times('ended') === 1 && last('ended').confirmed === false`)
@@ -193,6 +194,22 @@ func TestCookies(t *testing.T) {
 		p.check(`session.state === 'warning'`)
 	})
 
+	t.Run("case=112/bfcache/stream", func(t *testing.T) {
+		// A page that holds the stream can go there, too, and opens it again.
+		s := newSite(t, tenMinutes)
+		p := s.logIn(how{Shell: true, Watch: `{"stream": true}`})
+		s.await("GET /session/events", 1)
+		p.do(`addEventListener('pageshow', (event) => { globalThis.restored = event.persisted; })`)
+		p.visit(how{Bare: true}.url(s))
+		p.back()
+		if !p.is(`globalThis.restored`) {
+			t.Fatal("the page did not come from the back-forward cache: nothing is proven")
+		}
+		s.await("GET /session/events", 2)
+		s.session().Expire()
+		p.wait(`session.state === 'ended' && last('ended').reason === 'expired'`)
+	})
+
 	t.Run("case=112/bfcache/offline", func(t *testing.T) {
 		s := newSite(t, tenMinutes)
 		p := s.logIn(how{Shell: true})
@@ -280,6 +297,19 @@ func TestCookies(t *testing.T) {
 		p.check(`session.state === 'live' && session.remaining === 600_000`)
 		if n := s.count("GET /session/status"); n != 1 {
 			t.Errorf("the server was asked %d times, want once", n)
+		}
+	})
+
+	t.Run("no limit", func(t *testing.T) {
+		// A session without any limit has no such cookie, and lives on.
+		s := newSite(t, lapse.Policy{})
+		p := s.logIn(how{})
+		p.check(`!document.cookie.includes('sessionExpiry') && session.state === 'live' && session.remaining === Infinity`)
+		s.forget()
+		s.pass(30 * time.Minute)
+		p.check(`session.state === 'live' && !told.length`)
+		if n := s.count("GET /session/status"); n > 1 {
+			t.Errorf("the server was asked %d times in half an hour", n)
 		}
 	})
 }

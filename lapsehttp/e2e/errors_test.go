@@ -111,8 +111,9 @@ func TestErrors(t *testing.T) {
 		s.pass(time.Second)
 		s.session().Expire()
 		s.forget()
+		p.do(`navigation.addEventListener('navigate', () => { sessionStorage.navigations = 1 + Number(sessionStorage.navigations ?? 0); })`)
 		p.load(func() { p.do(`void ` + twenty) })
-		p.check(`location.pathname === '/login'`)
+		p.check(`location.pathname === '/login' && sessionStorage.navigations === '1'`)
 		if n := s.count("GET /login"); n != 1 {
 			t.Errorf("the page went to the log-in %d times, want once", n)
 		}

@@ -41,6 +41,8 @@ type site struct {
 	profile cdp.BrowserContextID // of the device's browser; empty until it is needed
 	tabs    []*tab
 
+	moving sync.RWMutex // held by requests, and by who moves the clocks
+
 	mu sync.Mutex
 	// mu guards the fields below.
 
@@ -151,9 +153,13 @@ func (s *site) handler() http.Handler {
 	return outer
 }
 
-// log notes the requests.
+// log notes the requests, and keeps them waiting while the clocks are moved.
 func (s *site) log(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/session/events" { // which takes as long as it likes
+			s.moving.RLock()
+			defer s.moving.RUnlock()
+		}
 		s.mu.Lock()
 		s.hits = append(s.hits, hit{r.Method + " " + r.URL.Path, r.Header.Get("X-Session-Activity"), s.serverTime()})
 		s.mu.Unlock()

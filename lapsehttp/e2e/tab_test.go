@@ -238,12 +238,6 @@ func (p *tab) is(expression string) bool {
 	return get[bool](p, "Promise.resolve("+expression+").then((value) => !!value)")
 }
 
-// ms evaluates an expression that gives milliseconds.
-func (p *tab) ms(expression string) time.Duration {
-	p.t.Helper()
-	return time.Duration(get[float64](p, expression) * float64(time.Millisecond))
-}
-
 // check fails the test unless the expression is true.
 func (p *tab) check(expression string) {
 	p.t.Helper()
@@ -259,6 +253,24 @@ func (p *tab) wait(expression string) {
 	p.until(expression, func() bool {
 		p.s.runAll()
 		return p.is(expression)
+	})
+}
+
+// soon waits until the expression is true, and lets up to three seconds pass.
+func (p *tab) soon(expression string) {
+	p.t.Helper()
+	left := 3 * time.Second
+	p.until(expression, func() bool {
+		p.s.runAll()
+		if p.is(expression) {
+			return true
+		}
+		if p.s.clock != nil && left > 0 {
+			const step = 100 * time.Millisecond
+			p.s.pass(step)
+			left -= step
+		}
+		return false
 	})
 }
 

@@ -43,34 +43,64 @@ func (s *site) sleep(d time.Duration, awake bool) {
 // setWall sets the device's wall clock forward, or back.
 func (s *site) setWall(d time.Duration) {
 	s.t.Helper()
-	s.mu.Lock()
-	s.wall += d
-	s.mu.Unlock()
-	s.shiftPages(0, d)
+	s.shift(0, 0, d)
 }
 
 // shift moves the server's clock and the two of the device.
 func (s *site) shift(server, mono, wall time.Duration) {
 	s.t.Helper()
-	s.clock.move(server)
-	s.mu.Lock()
-	s.mono += mono
-	s.wall += wall - server
-	s.mu.Unlock()
-	s.shiftPages(mono, wall)
+	for begin := time.Now(); !s.tryShift(server, mono, wall); {
+		if time.Since(begin) > patience {
+			s.t.Fatal("waited in vain for all requests to be answered")
+		}
+		s.quiet()
+	}
 	s.engine.Advance()
 }
 
-func (s *site) shiftPages(mono, wall time.Duration) {
+// tryShift moves the clocks unless an answer is on its way to a page. Requests
+// that come meanwhile wait.
+func (s *site) tryShift(server, mono, wall time.Duration) bool {
 	s.t.Helper()
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	var mu sync.Mutex
+	var shifted []*tab
+	present := s.present()
+	s.together(present, func(p *tab) {
+		if p.shift(mono, wall) {
+			mu.Lock()
+			defer mu.Unlock()
+			shifted = append(shifted, p)
+		}
+	})
+	if len(shifted) < len(present) {
+		s.together(shifted, func(p *tab) { p.shift(-mono, -wall) })
+		return false
+	}
+	s.clock.move(server)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mono += mono
+	s.wall += wall - server
+	return true
+}
+
+// shift moves the page's clocks, if it can.
+func (p *tab) shift(mono, wall time.Duration) bool {
+	p.t.Helper()
+	moved, err := run(p, chromedp.Evaluate[bool](fmt.Sprintf(`clock.shift(%d, %d)`, mono.Milliseconds(), wall.Milliseconds())))
+	if err != nil {
+		p.t.Errorf("%s: its clock: %v", p.name, err)
+	}
+	return moved
+}
+
+// together does something with all of the tabs at once.
+func (s *site) together(tabs []*tab, f func(*tab)) {
 	var all sync.WaitGroup
-	for _, p := range s.present() {
-		all.Go(func() {
-			shift := fmt.Sprintf(`clock.shift(%d, %d)`, mono.Milliseconds(), wall.Milliseconds())
-			if _, err := run(p, chromedp.Evaluate[chromedp.Void](shift)); err != nil {
-				s.t.Errorf("%s: its clock: %v", p.name, err)
-			}
-		})
+	for _, p := range tabs {
+		all.Go(func() { f(p) })
 	}
 	all.Wait()
 }
@@ -93,18 +123,14 @@ func (s *site) runAll() {
 	}
 	s.engine.Advance()
 	present := s.present()
-	var all sync.WaitGroup
-	for _, p := range present {
-		all.Go(func() {
-			next, err := run(p, chromedp.Evaluate[float64](fmt.Sprintf(`clock.run(%d)`, len(present)-1), chromedp.EvalAwaitPromise))
-			if err != nil {
-				// It goes to another page just now, or the next call says why not.
-				next = -1
-			}
-			p.next = time.Duration(next * float64(time.Millisecond))
-		})
-	}
-	all.Wait()
+	s.together(present, func(p *tab) {
+		next, err := run(p, chromedp.Evaluate[float64](fmt.Sprintf(`clock.run(%d)`, len(present)-1), chromedp.EvalAwaitPromise))
+		if err != nil {
+			// It goes to another page just now, or the next call says why not.
+			next = -1
+		}
+		p.next = time.Duration(next * float64(time.Millisecond))
+	})
 }
 
 // present are the tabs that show a page with a clock.

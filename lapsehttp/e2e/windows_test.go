@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/debugger"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/lapse-go/lapse"
@@ -36,7 +37,7 @@ func TestWindows(t *testing.T) {
 		s.pass(9 * time.Minute)
 		a.check(`session.state === 'warning'`)
 		b.do(`fetch('/api/touch')`)
-		a.wait(`session.state === 'live' && times('extended') === 1`)
+		a.soon(`session.state === 'live' && times('extended') === 1`)
 	})
 
 	t.Run("case=109/check", func(t *testing.T) {
@@ -57,9 +58,10 @@ func TestWindows(t *testing.T) {
 		b := s.open(how{})
 		hidden := s.open(how{})
 		hidden.cover()
+		s.pass(time.Second)
 		a.do(`session.logout()`)
 		for _, p := range []*tab{a, b, hidden} {
-			p.wait(`session.state === 'ended'`)
+			p.soon(`session.state === 'ended'`)
 			p.check(`times('ended') === 1 && last('ended').confirmed`)
 		}
 		if n := s.engine.Len(); n != 0 {
@@ -79,7 +81,7 @@ func TestWindows(t *testing.T) {
 		p.do(`changed.then(() => {})`)
 		s.quiet()
 		p.do(`clock.release()`)
-		p.wait(`session.state === 'ended'`)
+		p.soon(`session.state === 'ended'`)
 		p.check(`times('ended') === 1 && last('ended').reason === 'expired' && last('ended').confirmed`)
 	})
 
@@ -88,9 +90,10 @@ func TestWindows(t *testing.T) {
 		a := s.logIn(how{})
 		b := s.open(how{})
 		a.check(`!isSecureContext && !navigator.locks && !globalThis.cookieStore`)
+		s.pass(time.Second)
 		a.do(`session.logout()`)
 		for _, p := range []*tab{a, b} {
-			p.wait(`session.state === 'ended'`)
+			p.soon(`session.state === 'ended'`)
 			p.check(`times('ended') === 1 && last('ended').confirmed && last('ended').reason === 'expired'`)
 		}
 	})
@@ -100,8 +103,9 @@ func TestWindows(t *testing.T) {
 		h := how{Without: "BroadcastChannel cookieStore locks"}
 		a := s.logIn(h)
 		b := s.open(h)
+		s.pass(time.Second)
 		a.do(`session.logout()`)
-		b.wait(`session.state === 'ended' && times('ended') === 1`)
+		b.soon(`session.state === 'ended' && times('ended') === 1`)
 	})
 
 	t.Run("case=110/cookies", func(t *testing.T) {
@@ -109,6 +113,7 @@ func TestWindows(t *testing.T) {
 		s := newSite(t, tenMinutes)
 		a := s.logIn(how{})
 		b := s.open(how{Bare: true})
+		s.pass(time.Second)
 		b.load(func() {
 			b.do(`(() => {
 				const form = document.createElement('form');
@@ -121,7 +126,7 @@ func TestWindows(t *testing.T) {
 		if at := b.text(`location.pathname`); at != "/login" {
 			t.Errorf("the form leads to %s, want /login", at)
 		}
-		a.wait(`session.state === 'ended' && times('ended') === 1 && last('ended').confirmed`)
+		a.soon(`session.state === 'ended' && times('ended') === 1 && last('ended').confirmed`)
 	})
 
 	t.Run("case=110/check", func(t *testing.T) {
@@ -139,13 +144,26 @@ func TestWindows(t *testing.T) {
 		s := newSite(t, tenMinutes)
 		a := s.logIn(how{Dialog: "{}"})
 		b := s.open(how{})
-		s.pass(10 * time.Minute)
+		s.pass(11 * time.Minute)
 		a.check(`session.state === 'ended' && box.open`)
 		b.visit(s.url + "/login")
 		b.load(func() { b.click("#login") })
 		b.begin(how{})
 		a.wait(`session.state === 'live' && !box.open && session.remaining === 600_000`)
 		a.check(`times('extended') === 1 && last('extended').again`)
+	})
+
+	t.Run("none", func(t *testing.T) {
+		// A page that is there before anybody has logged in.
+		s := newSite(t, tenMinutes)
+		p := s.open(how{Shell: true, Dialog: "{}"})
+		p.check(`session.state === 'none' && !told.length && !box.open`)
+		s.pass(time.Minute)
+		p.check(`session.state === 'none' && !told.length && !box.open`)
+		other := s.logIn(how{})
+		p.wait(`session.state === 'live' && session.remaining === 600_000`)
+		other.do(`session.logout()`)
+		p.soon(`session.state === 'ended' && times('ended') === 1`)
 	})
 
 	t.Run("end", func(t *testing.T) {
@@ -157,7 +175,7 @@ func TestWindows(t *testing.T) {
 		quick.do(`clock.throttle(9_000)`)
 		slow.do(`clock.hold('/session/status')`)
 		s.pass(10 * time.Minute)
-		quick.wait(`session.state === 'ended'`)
+		quick.soon(`session.state === 'ended'`)
 		slow.do(`clock.release()`)
 		s.pass(time.Minute)
 		for _, p := range []*tab{slow, quick} {
@@ -177,7 +195,7 @@ func TestWindows(t *testing.T) {
 		s.await("GET /session/status", 1)
 		s.session().Expire()
 		a.check(`client.fetch('/api/touch').then((r) => r.critical)`)
-		b.wait(`session.state === 'ended'`)
+		b.soon(`session.state === 'ended'`)
 		b.do(`clock.release()`)
 		s.pass(time.Minute)
 		for _, p := range []*tab{a, b} {
@@ -273,9 +291,9 @@ func TestLeader(t *testing.T) {
 			const seconds = 4
 			s.pass(time.Second)
 			s.forget()
-			for range seconds {
-				s.moveAll(tabs, 500)
-				s.pass(time.Second)
+			for range 4 * seconds {
+				s.moveAll(tabs, 500/4)
+				s.pass(time.Second / 4)
 			}
 			for _, p := range tabs {
 				p.check(`moves >= 4`)
@@ -284,6 +302,21 @@ func TestLeader(t *testing.T) {
 			if n := s.count("POST /session/keepalive") + s.count("GET /session/keepalive"); n < seconds-1 || n > seconds+1 {
 				t.Errorf("%d keep-alives in %d periods, want at most one a period, for all windows together", n, seconds)
 			}
+		})
+
+		t.Run("case=121/while open/"+c.name, func(t *testing.T) {
+			s := newSite(t, tenMinutes, c.traits...)
+			h := how{Watch: `{"whileOpen": true}`}
+			s.logIn(h)
+			s.open(h)
+			s.open(h)
+			s.pass(time.Second)
+			s.forget()
+			s.pass(30 * time.Minute)
+			if n := s.count("POST /session/keepalive"); n != 5 && n != 6 {
+				t.Errorf("%d keep-alives in half an hour, want one each 5 minutes, for all windows together", n)
+			}
+			s.leader().check(`session.state === 'live' && !told.some(([type]) => type !== 'extended')`)
 		})
 
 		t.Run("case=122/"+c.name, func(t *testing.T) {
@@ -312,6 +345,26 @@ func TestLeader(t *testing.T) {
 				leader.wait(`session.remaining === 600_000`)
 			}
 		})
+
+		// It is put to sleep, as telephones do with hidden pages: altogether, or so
+		// that it hears the others but sends nothing.
+		for name, sleep := range map[string]func(*tab){"asleep": (*tab).halt, "frozen": (*tab).freeze} {
+			t.Run("case=122/"+name+"/"+c.name, func(t *testing.T) {
+				s := newSite(t, tenMinutes, c.traits...)
+				leader := s.logIn(how{})
+				s.pass(10 * time.Second)
+				leader.cover()
+				other := s.open(how{})
+				s.pass(3 * time.Minute)
+				leader.check(`session.leads`)
+				sleep(leader)
+				s.forget()
+				other.click("#letter")
+				s.pass(5 * time.Second)
+				s.await("POST /session/keepalive", 1)
+				other.wait(`session.remaining > 590_000`)
+			})
+		}
 
 		t.Run("case=122/crash/"+c.name, func(t *testing.T) {
 			// Its process dies, so that it cannot say good-bye.
@@ -357,4 +410,26 @@ func (p *tab) crash() {
 		defer p.mu.Unlock()
 		return p.crashed
 	})
+}
+
+// freeze stops the page, which has to be hidden, in Chromium's own way.
+func (p *tab) freeze() {
+	p.t.Helper()
+	p.away = true
+	call(p, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateFrozen})
+}
+
+// halt stops the page altogether.
+func (p *tab) halt() {
+	p.t.Helper()
+	p.away = true
+	paused := chromedp.Events(p.ctx, debugger.Paused)
+	call(p, debugger.Enable, debugger.EnableParams{})
+	p.do(`void realTimeout(() => { debugger; })`)
+	for _, err := range paused {
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		break
+	}
 }

@@ -251,12 +251,12 @@ func fits(spec work.Spec) error {
 	// What a session takes at worst while the heap doubles, with the tables of
 	// the benchmark.
 	const lean, heavy = 300, 900
-	need := spec.N * heavy
+	need := float64(spec.N) * heavy
 	if spec.Peer == "lapse" || spec.Peer == "floor" {
-		need = spec.N * lean
+		need = float64(spec.N) * lean
 	}
 	if have, ok := record.Available(); ok && have < need {
-		return fmt.Errorf("%s sessions may need %d MB of memory, and %d are to be had", work.Count(spec.N), need>>20, have>>20)
+		return fmt.Errorf("%s sessions may need %.0f MB of memory, and %.0f are to be had", work.Count(spec.N), need/1e6, have/1e6)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@
   let elapsed = 0; // since then
   let wall = origin;
 
-  const realTimeout = globalThis.setTimeout;
+  const realTimeout = (globalThis.realTimeout = globalThis.setTimeout);
   const timers = new Map();
   let ids = 0;
   let throttle = 1; // timers run at multiples of so many milliseconds only
@@ -105,7 +105,7 @@
   const meet = (others) => new Promise((done) => {
     if (!others) return done();
     // One of them may go to another page just now.
-    realTimeout(done, 2000);
+    realTimeout(done, 10_000);
     met = () => --others || done();
     channel.postMessage({ ask: self });
   });
@@ -121,10 +121,15 @@
   });
 
   globalThis.clock = {
-    /** Moves the clocks, and runs no timer. */
+    /**
+     * Moves the clocks, and runs no timer. Not while an answer is on its way,
+     * which would seem to have taken all that time; then it returns false.
+     */
     shift(mono, walls) {
+      if (open.size) return false;
       elapsed += mono;
       wall += walls;
+      return true;
     },
     /**
      * Runs the timers that are due and what follows, together with as many other
