@@ -131,9 +131,9 @@ func (e *Engine[K, V]) markDue() {
 // rearm arms the sessions of a class for their new ends; or only those that
 // have been warned, which the bits of a page tell. It goes round the shards, 64
 // sessions at a time, so that whoever waits for a shard's lock gets it, and
-// rests after each millisecond of work: a system that has put the thread of a
-// waiting call behind this one on the same processor would leave it there until
-// its next tick, 4 ms on many.
+// rests after each half of a millisecond of work: a system that has put the
+// thread of a waiting call behind this one on the same processor would leave it
+// there until its next tick, 4 ms on many.
 func (e *Engine[K, V]) rearm(c *Class[K, V], warned bool) {
 	rested := time.Now()
 	for word, more := 0, true; more; word++ {
@@ -143,7 +143,7 @@ func (e *Engine[K, V]) rearm(c *Class[K, V], warned bool) {
 				more = true
 			}
 		}
-		if time.Since(rested) > time.Millisecond {
+		if time.Since(rested) > time.Millisecond/2 {
 			time.Sleep(50 * time.Microsecond)
 			rested = time.Now()
 		}
