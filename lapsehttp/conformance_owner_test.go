@@ -200,6 +200,7 @@ func TestConformanceEndAll(t *testing.T) {
 		if grown := heap() - before; grown > 8000*16 {
 			t.Errorf("the heap has grown by %d bytes with 8000 sessions that have ended", grown)
 		}
+		runtime.KeepAlive(m)
 	})
 
 	t.Run("case=170/races", func(t *testing.T) {

@@ -156,7 +156,7 @@ func (m *Manager[V]) status(q *exchange[V]) state {
 			return st
 		}
 	}
-	st := state{State: "none", ServerTime: m.now().UnixMilli()}
+	st := state{State: "none", ServerTime: m.engine.Now().UnixMilli()}
 	if live || q.carried.some {
 		st.State = "ended"
 		st.farewell = m.farewell(m.ending(&q.carried))
@@ -166,35 +166,19 @@ func (m *Manager[V]) status(q *exchange[V]) state {
 
 // stateOf returns the state of a session; false if it has ended.
 func (m *Manager[V]) stateOf(s lapse.Session[ID, V]) (st state, ok bool) {
+	policy, _ := s.Policy()
 	info, ok := s.Info()
 	if !ok {
 		return st, false
 	}
-	now := m.now()
-	st = state{State: "live", ServerTime: now.UnixMilli()}
-	policy := m.policyOf(s, info)
-	st.WarnMS, st.IdleMS = policy.Warn.Milliseconds(), policy.Idle.Milliseconds()
+	now := m.engine.Now()
+	st = state{State: "live", ServerTime: now.UnixMilli(), WarnMS: policy.Warn.Milliseconds(), IdleMS: policy.Idle.Milliseconds()}
 	if !info.Deadline.IsZero() {
 		left := max(info.Deadline.Sub(now), 0).Milliseconds()
 		at := st.ServerTime + left
 		st.ExpiresAt, st.RemainingMS, st.Limit = &at, &left, info.Reason.String()
 	}
 	return st, true
-}
-
-// policyOf returns the policy that a session obeys.
-func (m *Manager[V]) policyOf(s lapse.Session[ID, V], info lapse.Info) (p lapse.Policy) {
-	if s, ok := any(s).(interface{ Policy() (lapse.Policy, bool) }); ok {
-		p, _ = s.Policy()
-		return p
-	}
-	if c, ok := m.classes.Load(info.Class); ok {
-		p = c.(*lapse.Class[ID, V]).Policy()
-	}
-	if info.Reason == lapse.ReasonIdle && info.Holds == 0 {
-		p.Idle = info.Deadline.Sub(info.Seen)
-	}
-	return p
 }
 
 // heartbeat is how often a stream that has nothing to say says so, lest a proxy

@@ -81,13 +81,6 @@ func stateIn(t *testing.T, text []byte) (st state) {
 func TestStatus(t *testing.T) {
 	policy := lapse.Policy{Name: "user", Idle: 10 * time.Minute, PollCap: 15 * time.Minute, Lifetime: time.Hour, Warn: time.Minute}
 	inBubble(t, lapse.Options{Default: policy, Remember: 10}, Options[string]{LoginURL: "/login"}, func(t *testing.T, m *testManager) {
-		class, err := m.engine.Class(policy)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := m.checkClass(class); err != nil {
-			t.Fatal(err)
-		}
 		status := func(ids ...ID) state {
 			t.Helper()
 			w := serve(t, m.Endpoints(), request("GET", "/session/status", ids...), http.StatusOK)

@@ -27,6 +27,8 @@ type page struct {
 	header http.Header
 	fails  error // what a write gives
 
+	read, write []time.Time // deadlines that were set
+
 	mu  sync.Mutex
 	buf strings.Builder
 	ids int
@@ -35,6 +37,16 @@ type page struct {
 func (p *page) Header() http.Header { return p.header }
 func (p *page) WriteHeader(int)     {}
 func (p *page) FlushError() error   { return p.fails }
+
+func (p *page) SetReadDeadline(t time.Time) error {
+	p.read = append(p.read, t)
+	return nil
+}
+
+func (p *page) SetWriteDeadline(t time.Time) error {
+	p.write = append(p.write, t)
+	return nil
+}
 
 func (p *page) Write(b []byte) (int, error) {
 	p.mu.Lock()
@@ -128,7 +140,14 @@ func TestEvents(t *testing.T) {
 		p.want("extended:10000")
 		time.Sleep(7 * time.Second)
 		p.want("warning:3000")
-		// Soon after a warning counts, too.
+		// A warning that a touch has overtaken is none.
+		deadline, _ := s.Deadline()
+		m.streams.tell(m.streams.topics[s], s, func() {
+			for st := range m.streams.topics[s].members {
+				st.warned = deadline.Add(-time.Millisecond)
+			}
+		})
+		p.want()
 		time.Sleep(10 * time.Millisecond)
 		serve(t, m.Endpoints(), request("POST", "/session/keepalive", id), http.StatusNoContent)
 		p.want("extended:10000")
@@ -242,7 +261,83 @@ func TestEventsPromoted(t *testing.T) {
 		p.gone()
 		m.streams.move(s, old) // no streams
 		m.wantNoStreams(t)
+		// A hook of a session that the streams have left comes late.
+		m.streams.tell(&topic[string]{session: s}, old, func() { t.Error("it is heard") })
 	})
+}
+
+// TestEventsSoonAfterWarning tells of any extension after a warning, however
+// short.
+func TestEventsSoonAfterWarning(t *testing.T) {
+	inBubble(t, lapse.Options{Default: lapse.Policy{Name: "hasty", Idle: time.Second, Warn: 800 * time.Millisecond}}, Options[string]{}, func(t *testing.T, m *testManager) {
+		_, id := start(t, m, "Ada")
+		p := open(t, m, id)
+		p.want("extended:1000")
+		for range 3 {
+			time.Sleep(250 * time.Millisecond)
+			p.want("warning:800")
+			serve(t, m.Require(ok), request("GET", "/", id), http.StatusOK)
+			p.want("extended:1000")
+		}
+		p.cancel()
+		p.gone()
+	})
+}
+
+// TestEventsLeaveNothing has streams come and go: the session has no hooks
+// then, and the connection no deadlines.
+func TestEventsLeaveNothing(t *testing.T) {
+	inBubble(t, lapse.Options{Default: eventPolicy}, Options[string]{}, func(t *testing.T, m *testManager) {
+		s, id := start(t, m, "Ada")
+		for range 3 {
+			p := open(t, m, id)
+			p.want("extended:10000")
+			p.cancel()
+			p.gone()
+			if len(p.read) != 1 || !p.read[0].IsZero() {
+				t.Errorf("deadlines for reading: %v", p.read)
+			}
+			if len(p.write) != 2 || !p.write[0].Equal(time.Now().Add(patience)) || !p.write[1].IsZero() {
+				t.Errorf("deadlines for writing: %v", p.write)
+			}
+		}
+		m.wantNoStreams(t)
+		s.Expire()
+		if n := m.engine.Stats().Hooks; n != 0 {
+			t.Errorf("%d hooks were called", n)
+		}
+	})
+}
+
+// TestJoinClosed opens a stream on a server that is being shut down.
+func TestJoinClosed(t *testing.T) {
+	m := newTest(t, lapse.Options{}, Options[string]{})
+	s, _ := start(t, m, "Ada")
+	server := new(http.Server)
+	r := request("GET", "/").WithContext(context.WithValue(t.Context(), http.ServerContextKey, server))
+	key := m.streams.serverOf(r)
+	for _, closed := range []bool{false, true} {
+		if st, ok := m.streams.join(s, m.streams.serverOf(r)); !ok || st.closing != closed {
+			t.Errorf("closed %t: %v, %t", closed, st, ok)
+		} else {
+			m.streams.leave(st)
+		}
+		m.streams.close(key)
+	}
+	runtime.KeepAlive(server)
+	m.wantNoStreams(t)
+	// A server that is gone is forgotten.
+	server = nil
+	r = nil
+	for range 100 {
+		if runtime.GC(); key.Value() == nil {
+			break
+		}
+	}
+	m.streams.serverOf(request("GET", "/").WithContext(context.WithValue(t.Context(), http.ServerContextKey, new(http.Server))))
+	if _, known := m.streams.closed[key]; known {
+		t.Error("it is known still")
+	}
 }
 
 // TestEventsClosed has the engine closed, which calls no hooks.
@@ -354,9 +449,6 @@ func TestEventsServerShutdown(t *testing.T) {
 	s.Expire()
 	for _, r := range streams[1] {
 		wantLine(t, r, "event: ended\n")
-	}
-	for range 3 { // a server that nobody uses any more is forgotten
-		runtime.GC()
 	}
 }
 

@@ -121,7 +121,7 @@ func (m *Manager[V]) find(id ID, act Activity) (s lapse.Session[ID, V], renewed,
 	if ok {
 		return s, false, true
 	}
-	if s, ok = m.graces.find(id, m.now); !ok {
+	if s, ok = m.graces.find(id, m.engine.Now); !ok {
 		return s, false, false
 	}
 	switch act {

@@ -28,7 +28,7 @@ func (q *exchange[V]) mark(h http.Header) {
 	if !q.live && !q.over {
 		return
 	}
-	now := q.m.now()
+	now := q.m.engine.Now()
 	left, limited := time.Duration(0), true
 	if q.live {
 		deadline, ok := q.session.Deadline()

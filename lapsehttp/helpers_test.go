@@ -25,7 +25,12 @@ func newTest(t testing.TB, eo lapse.Options, o Options[string]) *testManager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { e.Close() })
+	t.Cleanup(func() {
+		e.Close()
+		if n := e.Stats().Panics; n != 0 {
+			t.Errorf("%d hooks have panicked", n)
+		}
+	})
 	o.Insecure = true
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/lapse-go/lapse"
 )
@@ -29,8 +28,6 @@ var (
 type Manager[V any] struct {
 	engine  *lapse.Engine[ID, V]
 	class   *lapse.Class[ID, V] // nil: the engine's default
-	classes sync.Map            // of *lapse.Class[ID, V] by name: those that are known to be the engine's
-	now     func() time.Time    // the engine's clock
 	routes  *router
 	cookies cookies
 	prefix  string
@@ -69,7 +66,6 @@ func New[V any](e *lapse.Engine[ID, V], o Options[V]) (*Manager[V], error) {
 	m := &Manager[V]{
 		engine:  e,
 		class:   o.Class,
-		now:     clockOf(e),
 		routes:  routes,
 		cookies: cookies,
 		prefix:  o.Prefix,
@@ -89,14 +85,6 @@ func New[V any](e *lapse.Engine[ID, V], o Options[V]) (*Manager[V], error) {
 	return m, nil
 }
 
-// clockOf returns the engine's clock.
-func clockOf(e any) func() time.Time {
-	if e, ok := e.(interface{ Now() time.Time }); ok {
-		return e.Now
-	}
-	return time.Now
-}
-
 // checkClass returns an error if the class is not the engine's.
 func (m *Manager[V]) checkClass(c *lapse.Class[ID, V]) error {
 	if c == nil {
@@ -104,13 +92,9 @@ func (m *Manager[V]) checkClass(c *lapse.Class[ID, V]) error {
 	}
 	for {
 		p := c.Policy()
-		if known, ok := m.classes.Load(p.Name); ok && known == c {
-			return nil
-		}
 		own, err := m.engine.Class(p)
 		switch {
 		case err == nil && own == c:
-			m.classes.Store(p.Name, c)
 			return nil
 		case errors.Is(err, lapse.ErrClosed):
 			return err
@@ -281,7 +265,7 @@ func (m *Manager[V]) rename(s lapse.Session[ID, V], id ID) (ID, error) {
 			continue
 		}
 		// First, so that there is no moment at which the old id finds nothing.
-		m.graces.add(id, s, m.now())
+		m.graces.add(id, s, m.engine.Now())
 		switch err := m.engine.Rename(id, fresh); {
 		case err == nil:
 			return fresh, nil

@@ -132,8 +132,13 @@ func TestPromote(t *testing.T) {
 		within(t, m, request("GET", "/"), func(w http.ResponseWriter, r *http.Request) {
 			isError(t, m.Promote(w, r, member, "Ada"), ErrNoSession)
 		})
-		if m.engine.Len() != 1 {
-			t.Errorf("%d sessions", m.engine.Len())
+		// Nor is there anything to promote once the session has ended.
+		within(t, m, request("GET", "/", sentID(t, w)), func(w http.ResponseWriter, r *http.Request) {
+			s.Expire()
+			isError(t, m.Promote(w, r, member, "Ada"), ErrNoSession)
+		})
+		if n := m.engine.Stats().Ended[lapse.ReasonExpired]; n != 2 || m.engine.Len() != 0 {
+			t.Errorf("%d sessions, %d have ended", m.engine.Len(), n)
 		}
 	})
 }

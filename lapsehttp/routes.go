@@ -23,13 +23,52 @@ type router struct {
 
 // A node of the tree; the path to it is a pattern, or the beginning of some.
 type node struct {
-	children map[string]*node // by literal
-	any      *node            // what stands for any host, any method, or a wildcard for one segment
-	rest     *node            // a wildcard for the rest of the path, which may be empty
-	whole    string           // the pattern that ends here
-	isRoute  bool             // a pattern ends here
-	isRest   bool             // with a wildcard for the rest
+	children edges
+	any      *node  // what stands for any host, any method, or a wildcard for one segment
+	rest     *node  // a wildcard for the rest of the path, which may be empty
+	whole    string // the pattern that ends here; empty: none
+	isRest   bool   // it ends with a wildcard for the rest
 	act      Activity
+}
+
+// edges are the children of a node by literal. A few are found sooner without a
+// map.
+type edges struct {
+	few  []edge
+	many map[string]*node // all of them, where few is full
+}
+
+type edge struct {
+	literal string
+	node    *node
+}
+
+const mostFew = 8
+
+func (e *edges) get(literal string) *node {
+	if e.many != nil {
+		return e.many[literal]
+	}
+	for i := range e.few {
+		if e.few[i].literal == literal {
+			return e.few[i].node
+		}
+	}
+	return nil
+}
+
+func (e *edges) add(literal string, n *node) {
+	if len(e.few) < mostFew {
+		e.few = append(e.few, edge{literal, n})
+		return
+	}
+	if e.many == nil {
+		e.many = make(map[string]*node)
+		for _, edge := range e.few {
+			e.many[edge.literal] = edge.node
+		}
+	}
+	e.many[literal] = n
 }
 
 // newRouter checks the routes. That none is silently unmatched counts for more
@@ -139,7 +178,7 @@ func (t *router) add(p pattern, act Activity) {
 			n = n.literal(unescape(seg))
 		}
 	}
-	n.whole, n.act, n.isRoute = p.whole, act, true
+	n.whole, n.act = p.whole, act
 }
 
 // literal returns the child for a literal, made if need be; an empty one stands
@@ -151,13 +190,10 @@ func (n *node) literal(s string) *node {
 		}
 		return n.any
 	}
-	c := n.children[s]
+	c := n.children.get(s)
 	if c == nil {
-		if n.children == nil {
-			n.children = make(map[string]*node)
-		}
 		c = new(node)
-		n.children[s] = c
+		n.children.add(s, c)
 	}
 	return c
 }
@@ -182,7 +218,7 @@ func (t *router) match(host, method, path string) (n *node) {
 	// matches /tree alone. The request is no more than the one that follows.
 	var tree *node
 	if host != "" {
-		n = t.root.children[host].method(method, path, &tree)
+		n = t.root.children.get(host).method(method, path, &tree)
 	}
 	if n == nil {
 		n = t.root.any.method(method, path, &tree)
@@ -199,11 +235,11 @@ func (n *node) method(method, path string, tree **node) *node {
 	if n == nil {
 		return nil
 	}
-	if m := n.children[method].path(path, tree); m != nil {
+	if m := n.children.get(method).path(path, tree); m != nil {
 		return m
 	}
 	if method == http.MethodHead {
-		if m := n.children[http.MethodGet].path(path, tree); m != nil {
+		if m := n.children.get(http.MethodGet).path(path, tree); m != nil {
 			return m
 		}
 	}
@@ -216,11 +252,11 @@ func (n *node) path(path string, tree **node) *node {
 	switch {
 	case n == nil:
 		return nil
-	case path == "" && n.isRoute:
+	case path == "" && n.whole != "":
 		return n
 	case path == "":
 		if *tree == nil {
-			*tree = n.children["/"]
+			*tree = n.children.get("/")
 		}
 		if *tree == nil {
 			*tree = n.rest
@@ -235,10 +271,8 @@ func (n *node) path(path string, tree **node) *node {
 		}
 		seg, rest = unescape(path[1:i]), path[i:]
 	}
-	if n.children != nil {
-		if m := n.children[seg].path(rest, tree); m != nil {
-			return m
-		}
+	if m := n.children.get(seg).path(rest, tree); m != nil {
+		return m
 	}
 	if seg != "/" && n.any != nil {
 		if m := n.any.path(rest, tree); m != nil {

@@ -1,6 +1,7 @@
 package lapsehttp
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -195,6 +196,24 @@ func compareRequest(t *testing.T, routes Routes, r *http.Request) (matched bool)
 		t.Fatalf("routes %v, %s %s %s: ServeMux chooses %q, the router %q", routes, r.Method, r.Host, r.URL.EscapedPath(), want, got)
 	}
 	return want != ""
+}
+
+// TestManyRoutes has more literals at one place than are kept in a row.
+func TestManyRoutes(t *testing.T) {
+	routes := make(Routes)
+	for i := range 3 * mostFew {
+		routes[fmt.Sprintf("GET /r%d/x", i)] = Poll
+		router, err := newRouter(routes, "/session/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j := range 3*mostFew + 1 {
+			r := httptest.NewRequest("GET", fmt.Sprintf("/r%d/x", j), nil)
+			if act, marked := router.activity(r); marked != (j <= i) || act == Poll != marked {
+				t.Fatalf("with %d routes, %s is a %v", i+1, r.URL, act)
+			}
+		}
+	}
 }
 
 // TestRoutesCopied changes the map that New was given.

@@ -16,12 +16,13 @@ var infoHeap = Info{
 	Can:  Can{Key: true, Answer: true, Cancel: true, Hook: true, OwnIdle: true, Values: true},
 }
 
+// The value comes first: an empty one at the end would take eight bytes.
 type heapItem[K comparable, V any] struct {
+	value    V
 	deadline int64
 	index    int
 	idle     time.Duration
 	key      K
-	value    V
 }
 
 // A heapQueue implements heap.Interface.

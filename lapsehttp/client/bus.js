@@ -2,8 +2,8 @@
 
 /**
  * Opens the bus of the given name; `hear` gets what other windows post. Takes a
- * BroadcastChannel, else the storage events of localStorage, else nothing: then
- * `alone` is true and post does nothing.
+ * BroadcastChannel, else the storage events of localStorage. Returns nothing if
+ * the browser has or grants neither, and each window is alone.
  */
 export function openBus(env, name, hear) {
   if (env.BroadcastChannel) {
@@ -11,7 +11,6 @@ export function openBus(env, name, hear) {
       const channel = new env.BroadcastChannel(name);
       channel.onmessage = (event) => hear(event.data ?? {});
       return {
-        alone: false,
         post: (message) => channel.postMessage(message),
         close: () => channel.close(),
       };
@@ -25,28 +24,25 @@ export function openBus(env, name, hear) {
   } catch {
     // Refused, too.
   }
-  if (store) {
-    const listen = (event) => {
-      if (event.key !== name || !event.newValue) return;
+  if (!store) return undefined;
+  const listen = (event) => {
+    if (event.key !== name) return;
+    try {
+      hear(JSON.parse(event.newValue)[0] ?? {});
+    } catch {
+      // Somebody else wrote to our key, or took it away.
+    }
+  };
+  env.addEventListener('storage', listen);
+  return {
+    post: (message) => {
       try {
-        hear(JSON.parse(event.newValue).message ?? {});
+        // An event comes only with a new value, so no two may be alike.
+        store.setItem(name, JSON.stringify([message, Math.random()]));
       } catch {
-        // Somebody else wrote to our key.
+        // Full or forbidden: as if alone.
       }
-    };
-    env.addEventListener('storage', listen);
-    return {
-      alone: false,
-      post: (message) => {
-        try {
-          // An event comes only with a new value, so no two may be alike.
-          store.setItem(name, JSON.stringify({ message, unlike: Math.random() }));
-        } catch {
-          // Full or forbidden: as if alone.
-        }
-      },
-      close: () => env.removeEventListener('storage', listen),
-    };
-  }
-  return { alone: true, post() {}, close() {} };
+    },
+    close: () => env.removeEventListener('storage', listen),
+  };
 }

@@ -30,24 +30,10 @@ import { INPUT, inputFilter } from './input.js';
 import { runForLeader } from './leader.js';
 import { settings } from './settings.js';
 import { openStream } from './stream.js';
-import { SLACK, keepAliveDue, leadOf, leftOf, nextCheck, offsetOf, reconcile, verdict } from './time.js';
+import { ANSWER, DRIFT, HEARING, LONGEST_RETRY, MOMENT, SLACK } from './time.js';
+import { keepAliveDue, leadOf, leftOf, nextCheck, offsetOf, reconcile, verdict } from './time.js';
 
 export { critical };
-
-/** How long to wait for another window that may know why the session is gone. */
-const HEARING = 500;
-
-/** How long the leader may take to send a keep-alive for another window. */
-const ANSWER = 2000;
-
-/** How far apart the times of one response may be. */
-const MOMENT = 100;
-
-/** How far the device's clock may run off ours between two checks. */
-const DRIFT = 2000;
-
-/** The longest wait after requests that failed. */
-const LONGEST_RETRY = 300_000;
 
 /** The watches of this window, the latest last. */
 const watches = new Set();
@@ -96,6 +82,7 @@ export function watch(options = {}, env = globalThis) {
   // Keep-alives, of all windows.
   let input = -Infinity;
   let pinged = -Infinity;
+  let pinging = false;
   let owed = 0; // since when the leader owes this window one
 
   let open = false; // not so while the page is in the back-forward cache
@@ -116,7 +103,7 @@ export function watch(options = {}, env = globalThis) {
     const seen = Math.max(pinged, known() ? expiry + offset - idle : -Infinity);
     return alive() ? keepAliveDue(seen, idle, lead(), input, o.whileOpen) : Infinity;
   };
-  const post = (message) => open && bus.post(message);
+  const post = (message) => open && bus?.post(message);
   const emit = (type, detail) => disposed || session.dispatchEvent(new CustomEvent(type, { detail }));
 
   // ---- What is learned, and from whom.
@@ -184,7 +171,7 @@ export function watch(options = {}, env = globalThis) {
       pinged = Math.max(pinged, local() - (ago ?? Infinity));
     } else if (t === 'feed' && leader.leads) {
       input = local();
-      if (input < due()) post({ t: 'ago', ago: input - pinged });
+      if (input < due() && !pinging) post({ t: 'ago', ago: input - pinged });
     } else if (t === 'ended') {
       if (alive() || end) finish(detail, true);
       else need = true;
@@ -232,10 +219,12 @@ export function watch(options = {}, env = globalThis) {
       });
       const answer = checkStatus(await ok(response).json());
       failures = 0;
-      if (answer.state === 'live') {
-        // The end has come while it was on its way.
-        if (end?.confirmed && endedAt >= sent) need = true;
-        else learn(answer, sent);
+      const live = answer.state === 'live';
+      if (live ? end?.confirmed && endedAt >= sent : alive() && livedAt > sent) {
+        // The contrary was heard while it was on its way.
+        need = true;
+      } else if (live) {
+        learn(answer, sent);
       } else if (answer.state === 'ended' || end) {
         finish(answer, true, true);
       } else if (alive()) {
@@ -354,7 +343,8 @@ export function watch(options = {}, env = globalThis) {
       owed = now;
       post({ t: 'feed' });
     } else if (now - owed >= ANSWER) {
-      // There is a leader that does not act: phones put windows to sleep.
+      // There is a leader that does not act: a window that is frozen or suspended
+      // may hold the lock, and even hear.
       leader.seize();
       ping();
     }
@@ -365,14 +355,15 @@ export function watch(options = {}, env = globalThis) {
     const before = expiry;
     const sent = (pinged = local());
     owed = 0;
-    // At once, so that no other window sends one meanwhile.
-    post({ t: 'ago', ago: 0 });
+    pinging = true;
     try {
       const response = await env.fetch(o.prefix + 'keepalive', { method: 'POST', cache: 'no-store', signal: AbortSignal.timeout(2 * SLACK) });
       if (!(await read(response, sent))) ok(response);
     } catch (error) {
       emit('error', { during: 'keepalive', error });
     }
+    pinging = false;
+    post({ t: 'ago', ago: local() - sent });
     return alive() && expiry > before;
   }
 
@@ -433,7 +424,7 @@ export function watch(options = {}, env = globalThis) {
     env.clearTimeout(timer);
     listen();
     leader.close();
-    bus.close();
+    bus?.close();
   }
 
   function onWake(event) {
@@ -510,7 +501,11 @@ export function watch(options = {}, env = globalThis) {
     if (end) drafts.save();
     suspend();
   });
-  on(env.cookieStore, ['change'], check);
+  on(env.cookieStore, ['change'], () => {
+    check();
+    // document.cookie may lag behind the event, but not behind this.
+    env.cookieStore.get('serverTime').then(check, check);
+  });
   on(env, INPUT, onInput, { capture: true, passive: true });
   resume();
   check();

@@ -18,10 +18,10 @@ const AWAY = 'Nothing had happened for a while.';
 /** The words, in English. {left} is the time that is left, such as "1 minute". */
 const TEXTS = {
   warningTitle: 'Are you still there?',
-  warning: 'You will be signed out in {left} because nothing has happened for a while.',
+  warning: 'You will be signed out within {left} because nothing has happened for a while.',
   failedTitle: 'That did not work, please try again',
   finalTitle: 'Your session ends soon',
-  final: 'You will be signed out in {left}, and staying longer is not possible. Save what you are doing, then sign in again.',
+  final: 'You will be signed out within {left}, and staying longer is not possible. Save what you are doing, then sign in again.',
   endedTitle: 'You have been signed out',
   ended: 'Sign in again to go on. Until then this page stays as it is.',
   idle: AWAY,
@@ -41,7 +41,7 @@ const STYLE = `
 .lapse-dialog p{margin:0 0 1rem}
 .lapse-dialog .lapse-clock{font-size:2.5rem;line-height:1;font-weight:600;font-variant-numeric:tabular-nums}
 .lapse-actions{display:flex;flex-flow:row-reverse wrap;gap:.75rem;margin-top:1.5rem}
-.lapse-actions>*{box-sizing:border-box;min-height:2.75rem;padding:.5rem 1.25rem;border:1px solid;border-radius:calc(var(--lapse-radius,.75rem)*.67);background:none;color:inherit;font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer}
+.lapse-actions>*{box-sizing:border-box;min-height:2.75rem;padding:.5rem 1.25rem;border:1px solid;border-radius:calc(var(--lapse-radius,.75rem)*.67);background:none;color:inherit;font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer;scroll-margin:1rem}
 .lapse-actions>:first-child{border-color:transparent;background:var(--lapse-accent,light-dark(#0b57d0,#a8c7fa));color:var(--lapse-accent-color,light-dark(#fff,#062e6f))}
 .lapse-actions>:focus-visible{outline:3px solid var(--lapse-accent,light-dark(#0b57d0,#a8c7fa));outline-offset:2px}
 @media(max-width:30rem){.lapse-actions>*{flex:1 0 100%}}

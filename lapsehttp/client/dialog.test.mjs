@@ -95,7 +95,7 @@ test('case=123 it says how long, asks one thing, and closes when that is done', 
   session.tell('warning', 'warning');
   assert.equal(box.open, true);
   assert.equal(box.attributes.role, 'alertdialog');
-  assert.match(text.textContent, /in 1 minute/);
+  assert.match(text.textContent, /within 1 minute/);
   assert.equal(clock.textContent, '1:00');
   assert.equal(clock.attributes['aria-hidden'], 'true', 'the countdown is not announced');
   assert.equal(actions.children.length, 1);

@@ -15,8 +15,8 @@ const SILENCE = 1800;
 const HELLO = 300;
 
 /** A window's part in an election; `id` differs from window to window. */
-export function candidate(id, now, alone) {
-  return { id, leads: false, until: alone ? now : now + HELLO };
+export function candidate(id, now) {
+  return { id, leads: false, until: now + HELLO };
 }
 
 /**
@@ -94,25 +94,26 @@ export function runForLeader(env, name, bus, now, changed) {
   let me;
   function step(event, from) {
     const message = elect(me, event, now(), env.document.visibilityState !== 'hidden', from);
-    if (message) bus.post(message);
+    if (message) bus?.post(message);
     set(me.leads);
   }
 
   function vote() {
-    me = candidate(Math.random(), now(), bus.alone);
+    me = candidate(Math.random(), now());
     let timer;
     const beat = (wait) => {
       timer = env.setTimeout(() => {
         step('tick');
-        if (!bus.alone) beat(BEAT);
+        // Nobody hears it who is alone.
+        if (bus) beat(BEAT);
       }, wait);
     };
     leave = () => {
       env.clearTimeout(timer);
-      if (me.leads) bus.post({ t: 'bye' });
+      if (me.leads) bus?.post({ t: 'bye' });
     };
-    bus.post({ t: 'who' });
-    beat(bus.alone ? 0 : HELLO);
+    bus?.post({ t: 'who' });
+    beat(HELLO);
   }
 
   if (env.navigator.locks) queue();

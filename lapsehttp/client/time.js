@@ -1,13 +1,28 @@
 // The arithmetic of a session's end. Nothing here reads a clock: times are
 // numbers of milliseconds that the caller hands in.
 //
-// "Local" times are of a clock that only goes forward (see env.js); a Date that
+// "Local" times are of a clock that only goes forward (see client.js); a Date that
 // somebody moves does not reach them. "Server" times are the server's, as it
 // says them in cookies and answers. The offset is local minus server, with its
 // sign: a device that is five seconds ahead has an offset of +5000.
 
 /** How far a server time may be from where it should be and still be believed. */
 export const SLACK = 5000;
+
+/** How long to wait for another window that may know why the session is gone. */
+export const HEARING = 500;
+
+/** How long the leader may take over a keep-alive for another window. */
+export const ANSWER = 4000;
+
+/** How far apart the times of one response may be. */
+export const MOMENT = 100;
+
+/** How far the device's clock may run off ours between two checks. */
+export const DRIFT = 2000;
+
+/** The longest wait after requests that failed. */
+export const LONGEST_RETRY = 300_000;
 
 /** The longest delay that setTimeout knows; a longer one would fire at once. */
 const LONGEST = 2 ** 31 - 1;

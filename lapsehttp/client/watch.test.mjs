@@ -128,6 +128,15 @@ test('case=109 changes of the cookies are seen at once where the browser tells o
   assert.equal(a.types(), 'warning extended ended');
 });
 
+test('case=113 a browser that tells of a change before it shows it', async () => {
+  const { world, server, a } = await begin({}, { cookieStore: true });
+  const asked = server.count('/session/status');
+  a.env.cookieStore.fire('change');
+  delete world.jar.sessionExpiry;
+  await world.run(1000);
+  assert.equal(server.count('/session/status'), asked + 1);
+});
+
 test('a status whose cookies are a moment younger than its body counts', async () => {
   const { world, server, a } = await begin({}, { cookieStore: true });
   const status = server.status;
@@ -438,8 +447,10 @@ test('case=121 also where a lifetime keeps the end from moving', async () => {
     const windows = ['a', 'b', 'c'].map((n) => world.open(n));
     await world.run(150_000);
     await windows[0].session.fetch('/data');
+    world.server.latency = 500;
+    // The two that do not lead are busy.
     for (let s = 0; s < 800; s += 4) {
-      for (const w of windows) w.input();
+      for (const w of windows.slice(1)) w.input();
       await world.run(4000);
     }
     const pings = world.server.requests.filter((r) => r.path === '/session/keepalive');
@@ -464,7 +475,7 @@ test('case=121 a slow server is no leader that sleeps', async () => {
   await world.run(1000);
   const b = world.open('b');
   await world.run(300_000);
-  world.server.latency = 8000;
+  world.server.latency = 3000;
   for (let s = 0; s < 10; s++) {
     b.input();
     await world.run(1000);
@@ -486,7 +497,7 @@ test('a leader that sleeps is replaced when it is needed', async () => {
     a.asleep = true; // and its lock is still held
     await world.run(300_000);
     b.input();
-    await world.run(3000);
+    await world.run(5000);
     assert.equal(world.server.count('/session/keepalive'), 1);
     assert.ok(b.session.leads);
     assert.ok(b.session.remaining > 890_000);
@@ -495,6 +506,50 @@ test('a leader that sleeps is replaced when it is needed', async () => {
     await world.run(3000);
     assert.equal([a, b].filter((w) => w.session.leads).length, 1);
   }
+});
+
+test('a leader that hears and whose requests do not leave is replaced, too', async () => {
+  for (const locks of [true, false]) {
+    const world = new World({ locks, server: { lifetime: 3_600_000 } });
+    world.server.start();
+    const a = world.open('a');
+    await world.run(3000);
+    const b = world.open('b');
+    await world.run(300_000);
+    assert.ok(a.session.leads);
+    // Frozen: its messages come, its timers and requests stand still.
+    a.env.document.visibilityState = 'hidden';
+    a.env.fetch = () => new Promise(() => {});
+    a.throttle = HOUR;
+    const c = world.open('c');
+    await world.run(1000);
+    for (let s = 0; s < 6; s++) {
+      b.input();
+      if (s === 2) c.input();
+      await world.run(1000);
+    }
+    assert.equal(world.server.count('/session/keepalive'), 1);
+    assert.equal(world.server.requests.at(-1).window, 'b');
+    await world.run(100_000);
+    b.input();
+    await world.run(1000);
+    assert.equal(world.server.count('/session/keepalive'), 1);
+  }
+});
+
+test('a status of before a log-in is no end of the new session', async () => {
+  const { world, server, a } = await begin();
+  const b = world.open('b');
+  await world.run(1000);
+  server.end('expired');
+  server.latency = 4000;
+  a.env.fire('pageshow', { persisted: true }); // answered at 3 s, heard at 5 s
+  await world.run(2500);
+  server.latency = 0;
+  server.start();
+  b.env.fire('pageshow', { persisted: true });
+  await world.run(MINUTE);
+  for (const w of [a, b]) assert.deepEqual([w.session.state, w.of('ended').length], ['live', 0], w.name);
 });
 
 test('keep-alives only after real input in a visible window', async () => {
@@ -712,6 +767,23 @@ test('case=125 alone it still works', async () => {
   assert.equal(server.count('/session/keepalive'), 1);
   await world.run(900_000);
   assert.equal(a.types(), 'extended warning ended');
+});
+
+test('case=125 what others write to the storage is none of ours', async () => {
+  const { world, a } = await begin({}, { channel: false });
+  for (const event of [
+    { key: 'other', newValue: '[{"t":"ended","detail":{}}]' },
+    { key: 'lapse:/session/', newValue: 'no JSON' },
+    { key: 'lapse:/session/', newValue: 'null' },
+    { key: 'lapse:/session/', newValue: '[]' },
+    { key: 'lapse:/session/', newValue: '[{"t":"of a later version"}]' },
+    { key: 'lapse:/session/', newValue: null },
+    { key: null, newValue: null },
+  ]) {
+    a.env.fire('storage', event);
+  }
+  await world.run(1000);
+  assert.equal(a.session.state, 'live');
 });
 
 test('case=125 storage that throws, and locks that are refused', async () => {

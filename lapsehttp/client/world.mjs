@@ -267,7 +267,7 @@ class Window {
       sessionStorage: storage(own),
       BroadcastChannel: world.options.channel ? channel(world, w) : undefined,
       EventSource: eventSource(world, w),
-      cookieStore: world.options.cookieStore ? new Target() : undefined,
+      cookieStore: world.options.cookieStore ? Object.assign(new Target(), { get: async () => null }) : undefined,
     });
   }
   start(options = {}) {
