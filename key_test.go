@@ -12,12 +12,12 @@ import (
 func TestKindOfKey(t *testing.T) {
 	type (
 		name   string
-		pair   struct{ a, b uint64 }
+		pair   struct{ A, B uint64 }
 		padded struct {
-			a uint64
-			b uint8
+			A uint64
+			B uint8
 		}
-		blank struct{ a, _ uint64 }
+		blank struct{ A, _ uint64 }
 	)
 	for _, c := range []struct {
 		name string
