@@ -126,23 +126,25 @@ func (sh *shard[K, V]) nearest(m moment, best listed) listed {
 			return true, true
 		}
 		t := sh.e.terms(r)
+		keep = true
 		if tick := t.visitTick(r); tick > last && r.place() == inWheel {
 			// It was touched since: move it, lest the next search finds it here
-			// again.
+			// again. This one may not meet it any more, if its slot is a
+			// longer one that began before.
 			rec.setArmed(unarmed, 0)
 			sh.armed--
 			sh.arm(rec, e.idx(), m)
-			return false, true
+			keep = false
 		}
 		if r.held() {
-			return true, true
+			return keep, true
 		}
 		limit, _ := t.end(r, m.stamp)
 		l := listed{limit: limit, order: sh.slab.startOrder(e.idx()), slot: e.idx()<<sh.e.shardBits | sh.id, gen: r.gen()}
 		if l.compare(best) < 0 {
 			best = l
 		}
-		return true, true
+		return keep, true
 	})
 	return best
 }

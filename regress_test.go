@@ -506,3 +506,22 @@ func TestEndedNotBeforeDeadline(t *testing.T) {
 		t.Errorf("ended at %v, before its deadline %v", got.Ended, got.Deadline)
 	}
 }
+
+// TestEvictWhatTheSearchMoves makes room in an engine whose only session was
+// touched, so that the search for the nearest end moves its entry: into a slot
+// of the next level, which begins before the one that the search has come to.
+func TestEvictWhatTheSearchMoves(t *testing.T) {
+	m := clock.NewMock()
+	e, _ := New[int, int](Options{Clock: m, Manual: true, MaxSessions: 1, WhenFull: Evict, Default: Policy{Name: "d"}})
+	defer e.Close()
+	s, _ := e.Start(1, 1)
+	s.SetIdle((wheelSlots - 2) * defaultTick)
+	m.Add(1) // the stamp of the touch is a tick later, and now is the same tick
+	s.Touch()
+	if _, err := e.Start(2, 2); err != nil {
+		t.Errorf("Start returns %q, and a session could go", err)
+	}
+	if s.Alive() || e.Len() != 1 {
+		t.Errorf("the first session is alive: %v, Len is %d", s.Alive(), e.Len())
+	}
+}

@@ -243,7 +243,8 @@ func (w *wheel) unsift() {
 // scan passes over the entries that are not due, slot after slot in the order
 // of their starts, until visit says that it wants no more. Visit is told the
 // first and the last tick of the slot; an entry that it does not keep leaves
-// the wheel. It may place entries after the slot's last tick.
+// the wheel. It may place entries after the slot's last tick, which the scan
+// passes by where they come into a longer slot that began before.
 func (w *wheel) scan(visit func(first, last int64, e entry) (keep, more bool)) {
 	defer w.seek()
 	from, far := w.cur, farEntry{}
