@@ -257,9 +257,9 @@ func (e *Engine[K, V]) advance() {
 	m := e.time.read()
 	a := agenda[K, V]{e: e, m: m, ctx: context.Background()}
 	for i := range e.shards {
-		a.todo = e.shards[i].listDue(m, a.todo)
+		a.rest = e.shards[i].listDue(m, a.rest)
 	}
-	slices.SortFunc(a.todo, listed.compare)
+	slices.SortFunc(a.rest, listed.compare)
 	a.run()
 }
 
@@ -269,7 +269,7 @@ type agenda[K comparable, V any] struct {
 	e    *Engine[K, V]
 	m    moment
 	why  Reason // of those that are not due
-	todo []listed
+	rest []listed
 	ctx  context.Context
 	hand delivery[K, V]
 	over bool
@@ -282,9 +282,9 @@ func (a *agenda[K, V]) run() {
 		}
 	}()
 	a.hand.e, a.hand.ctx = a.e, a.ctx
-	for len(a.todo) > 0 && a.ctx.Err() == nil {
-		l := a.todo[0]
-		a.todo = a.todo[1:]
+	for len(a.rest) > 0 && a.ctx.Err() == nil {
+		l := a.rest[0]
+		a.rest = a.rest[1:]
 		sh, _ := a.e.locate(l.slot)
 		if l.warning {
 			a.call(sh.warnListed(l, a.m))

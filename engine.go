@@ -409,9 +409,9 @@ func (e *Engine[K, V]) endAll(ctx context.Context) error {
 	if e.manual {
 		a := agenda[K, V]{e: e, m: e.time.read(), why: ReasonShutdown, ctx: ctx}
 		for i := range e.shards {
-			a.todo = e.shards[i].list(a.m, a.todo)
+			a.rest = e.shards[i].list(a.m, a.rest)
 		}
-		slices.SortFunc(a.todo, listed.compare)
+		slices.SortFunc(a.rest, listed.compare)
 		a.run()
 		if err := ctx.Err(); err != nil {
 			return err

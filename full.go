@@ -56,11 +56,11 @@ func (e *Engine[K, V]) endOverdue(m moment) bool {
 	// What an Advance is about to end is in no wheel.
 	a := agenda[K, V]{e: e, m: m, ctx: context.Background()}
 	for i := range e.shards {
-		a.todo = e.shards[i].list(m, a.todo)
+		a.rest = e.shards[i].list(m, a.rest)
 	}
-	a.todo = slices.DeleteFunc(a.todo, func(l listed) bool { return !l.due })
-	slices.SortFunc(a.todo, listed.compare)
-	some = len(a.todo) > 0
+	a.rest = slices.DeleteFunc(a.rest, func(l listed) bool { return !l.due })
+	slices.SortFunc(a.rest, listed.compare)
+	some = len(a.rest) > 0
 	a.run()
 	return some
 }

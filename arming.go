@@ -1,0 +1,159 @@
+package lapse
+
+import "math/bits"
+
+// arm sees to it that the wheel visits a session in time: when it is due, or
+// before that when it is to be warned.
+func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
+	r := sh.read(rec, m)
+	tick := m.now
+	if r.phase() == phaseLive {
+		t := sh.e.terms(r)
+		if r.warned() && m.now < t.warnTick(r) {
+			sh.change(rec, warnedBit, 0, 0)
+			sh.slab.noteWarned(idx, false)
+			r = sh.read(rec, m)
+		}
+		tick = t.visitTick(r)
+	}
+	sh.armFor(rec, idx, tick)
+}
+
+// armFor arms a session for a tick, or leaves it if its entry lies no later. At
+// the end of time nothing ends.
+func (sh *shard[K, V]) armFor(rec *record[K], idx uint32, tick int64) {
+	if tick > lastTick {
+		return
+	}
+	// A tick long past would count as one to come; see armedTick.
+	tick = max(tick, sh.wheel.cur)
+	switch r := rec.read(); r.place() {
+	case unarmed:
+		sh.armed++
+	case inWheel:
+		if sh.armedTick(r) <= tick {
+			return
+		}
+	case inFar:
+		if sh.wheel.farTick(idx) <= tick {
+			return
+		}
+		sh.wheel.dropFar(idx)
+	}
+	place := inWheel
+	if sh.wheel.place(tick, idx) {
+		place = inFar
+	}
+	rec.setArmed(place, tick)
+}
+
+// armedTick returns the tick of a session's entry in the wheel. An entry that
+// is waiting for its visit, or has just been sifted, may count as long past.
+func (sh *shard[K, V]) armedTick(r reading) int64 {
+	return sh.wheel.cur + int64(int32(r.armed()-uint32(sh.wheel.cur)))
+}
+
+// consume takes note that an entry has left the wheel. False: it had been
+// superseded.
+func (sh *shard[K, V]) consume(e entry) (rec *record[K], ok bool) {
+	rec = sh.slab.record(e.idx())
+	r := rec.read()
+	if r.phase() > phaseDue || r.place() == unarmed || r.armed() != e.armed() {
+		return nil, false
+	}
+	if r.place() == inFar && sh.wheel.isFar(e.idx()) {
+		return nil, false // ticks that are 2^32 apart look alike
+	}
+	rec.setArmed(unarmed, 0)
+	sh.armed--
+	return rec, true
+}
+
+// disarm forgets a session's entry.
+func (sh *shard[K, V]) disarm(rec *record[K], idx uint32) {
+	switch rec.read().place() {
+	case unarmed:
+		return
+	case inFar:
+		sh.wheel.dropFar(idx)
+	}
+	sh.armed--
+	rec.setArmed(unarmed, 0)
+}
+
+// rearm arms the sessions of a class that lie on 64 neighboring places. It
+// reports whether there are such places.
+func (sh *shard[K, V]) rearm(word int, class uint64, warned bool, m moment) bool {
+	sh.mu.Lock()
+	defer sh.unlock()
+	pages, page := sh.slab.pages.Load(), word/(pageSize/64)
+	if pages == nil || page >= len(*pages) {
+		return false
+	}
+	p := &(*pages)[page]
+	word %= pageSize / 64
+	those := ^uint64(0)
+	if warned {
+		those = p.warned[word]
+	}
+	for ; those != 0; those &= those - 1 {
+		i := 64*word + bits.TrailingZeros64(those)
+		rec := &p.records[i]
+		if r := rec.read(); r.phase() <= phaseDue && r.class() == class {
+			sh.arm(rec, uint32(page<<pageShift|i), m)
+		}
+	}
+	return true
+}
+
+// markDue marks every session that is due, so that no change of a policy
+// revives it, and reports whether there are any. What is due is found in the
+// wheel's due slots, since no session is armed for later than its end.
+func (sh *shard[K, V]) markDue(m moment) (some bool) {
+	sh.mu.Lock()
+	sh.wheel.advance(m.now)
+	// Due sessions are armed anew, for now, and others may advance the wheel to
+	// there meanwhile.
+	left := sh.wheel.overdue(m.now)
+	sh.mu.Unlock()
+	var buf [mostBatch]entry
+	for left > 0 {
+		sh.mu.Lock()
+		n := sh.wheel.pop(buf[:min(left, len(buf))])
+		some = sh.recheck(buf[:n], m) || some
+		sh.unlock()
+		if left -= n; n == 0 {
+			break
+		}
+	}
+	return some
+}
+
+// recheck marks the sessions of entries that have left the wheel, if they are
+// due, and arms all anew. It reports whether some were.
+func (sh *shard[K, V]) recheck(entries []entry, m moment) (some bool) {
+	for _, e := range entries {
+		if rec, ok := sh.consume(e); ok {
+			some = !sh.alive(rec, rec.read().gen(), m) || some
+			sh.arm(rec, e.idx(), m)
+		}
+	}
+	return some
+}
+
+// trim takes superseded entries out of the wheel when they outnumber the
+// sessions, a few at each call, so that log-outs at any rate leave no heap of
+// them behind.
+func (sh *shard[K, V]) trim() {
+	const portion, allowed = 64, 1024
+	if sh.wheel.count-sh.armed <= max(allowed, int(sh.live.Load())) {
+		return
+	}
+	var buf [portion]entry
+	for _, e := range buf[:sh.wheel.sift(buf[:])] {
+		rec := sh.slab.record(e.idx())
+		if r := rec.read(); r.place() == inWheel && r.armed() == e.armed() {
+			sh.wheel.place(sh.armedTick(r), e.idx())
+		}
+	}
+}
