@@ -25,7 +25,6 @@ func (sh *shard[K, V]) armFor(rec *record[K], idx uint32, tick int64) {
 	if tick > lastTick {
 		return
 	}
-	// A tick long past would count as one to come; see armedTick.
 	tick = max(tick, sh.wheel.cur)
 	switch r := rec.read(); r.place() {
 	case unarmed:
@@ -40,11 +39,18 @@ func (sh *shard[K, V]) armFor(rec *record[K], idx uint32, tick int64) {
 		}
 		sh.wheel.dropFar(idx)
 	}
-	place := inWheel
+	rec.setArmed(sh.place(tick, idx))
+}
+
+// place puts an entry into the wheel, and returns where it lies and for which
+// tick.
+func (sh *shard[K, V]) place(tick int64, idx uint32) (place int, at int64) {
+	// A tick long past would count as one to come; see armedTick.
+	tick = max(tick, sh.wheel.cur)
 	if sh.wheel.place(tick, idx) {
-		place = inFar
+		return inFar, tick
 	}
-	rec.setArmed(place, tick)
+	return inWheel, tick
 }
 
 // armedTick returns the tick of a session's entry in the wheel. An entry that
@@ -53,32 +59,31 @@ func (sh *shard[K, V]) armedTick(r reading) int64 {
 	return sh.wheel.cur + int64(int32(r.armed()-uint32(sh.wheel.cur)))
 }
 
+// current reports whether an entry that has left the wheel is the one that its
+// session is armed with; else it had been superseded.
+func (sh *shard[K, V]) current(rec *record[K], e entry) bool {
+	r := rec.read()
+	if r.phase() > phaseDue || r.place() == unarmed || r.armed() != e.armed() {
+		return false
+	}
+	return r.place() != inFar || !sh.wheel.isFar(e.idx()) // ticks that are 2^32 apart look alike
+}
+
 // consume takes note that an entry has left the wheel. False: it had been
 // superseded.
 func (sh *shard[K, V]) consume(e entry) (rec *record[K], ok bool) {
 	rec = sh.slab.record(e.idx())
-	r := rec.read()
-	if r.phase() > phaseDue || r.place() == unarmed || r.armed() != e.armed() {
+	if !sh.current(rec, e) {
 		return nil, false
 	}
-	if r.place() == inFar && sh.wheel.isFar(e.idx()) {
-		return nil, false // ticks that are 2^32 apart look alike
-	}
-	rec.setArmed(unarmed, 0)
-	sh.armed--
+	sh.unarm(rec)
 	return rec, true
 }
 
-// disarm forgets a session's entry.
-func (sh *shard[K, V]) disarm(rec *record[K], idx uint32) {
-	switch rec.read().place() {
-	case unarmed:
-		return
-	case inFar:
-		sh.wheel.dropFar(idx)
-	}
-	sh.armed--
+// unarm forgets an entry that has left the wheel.
+func (sh *shard[K, V]) unarm(rec *record[K]) {
 	rec.setArmed(unarmed, 0)
+	sh.armed--
 }
 
 // rearm arms the sessions of a class that lie on 64 neighboring places. It
@@ -145,15 +150,15 @@ func (sh *shard[K, V]) recheck(entries []entry, m moment) (some bool) {
 // sessions, a few at each call, so that log-outs at any rate leave no heap of
 // them behind.
 func (sh *shard[K, V]) trim() {
-	const portion, allowed = 64, 1024
-	if sh.wheel.count-sh.armed <= max(allowed, int(sh.live.Load())) {
+	const allowed = 1024
+	if sh.wheel.count-sh.armed <= max(allowed, sh.sessions) {
 		return
 	}
-	var buf [portion]entry
+	var buf [64]entry
 	for _, e := range buf[:sh.wheel.sift(buf[:])] {
 		rec := sh.slab.record(e.idx())
-		if r := rec.read(); r.place() == inWheel && r.armed() == e.armed() {
-			sh.wheel.place(sh.armedTick(r), e.idx())
+		if sh.current(rec, e) {
+			sh.wheel.place(sh.armedTick(rec.read()), e.idx())
 		}
 	}
 }

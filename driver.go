@@ -106,14 +106,14 @@ func (e *Engine[K, V]) nextVisit() int64 {
 
 func (d *driver[K, V]) run() {
 	defer close(d.exited)
-	var v visit
+	var t tour[K]
 	var ends []ending[K, V]
 	for !d.stopping() {
 		more := true
 		for more && !d.stopping() {
 			d.e.time.publish()
-			v.moment = d.e.time.read()
-			ends, more = d.round(&v, ends)
+			t.moment = d.e.time.read()
+			ends, more = d.round(&t, ends)
 		}
 		d.sleep()
 		d.e.stats.wakeups.Add(1)
@@ -127,10 +127,10 @@ func (d *driver[K, V]) run() {
 // round visits each shard whose time has come once. It reports whether there is
 // more to do; when the hook queue is full there is not, until the queue has
 // room.
-func (d *driver[K, V]) round(v *visit, ends []ending[K, V]) (_ []ending[K, V], more bool) {
+func (d *driver[K, V]) round(t *tour[K], ends []ending[K, V]) (_ []ending[K, V], more bool) {
 	for i := range d.e.shards {
 		sh := &d.e.shards[i]
-		if sh.next.Load() > v.now {
+		if sh.next.Load() > t.now {
 			continue
 		}
 		room := mostBatch
@@ -140,7 +140,7 @@ func (d *driver[K, V]) round(v *visit, ends []ending[K, V]) (_ []ending[K, V], m
 			}
 		}
 		var again bool
-		ends, again = sh.drive(v, room, ends)
+		ends, again = sh.drive(t, room, ends)
 		more = more || again
 		d.e.queue.put(ends)
 		clear(ends)

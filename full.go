@@ -32,12 +32,12 @@ func (e *Engine[K, V]) makeRoom(m moment) bool {
 // hooks.
 func (e *Engine[K, V]) endOverdue(m moment) bool {
 	if !e.manual {
-		v := visit{moment: m}
+		t := tour[K]{moment: m}
 		for i := range e.shards {
 			for sh, more := &e.shards[i], true; more && sh.next.Load() <= m.now; {
 				var ends []ending[K, V]
 				before := e.total.Load()
-				ends, more = sh.drive(&v, 1, nil)
+				ends, more = sh.drive(&t, 1, nil)
 				e.deliver(ends)
 				if e.total.Load() < before {
 					return true
@@ -131,8 +131,7 @@ func (sh *shard[K, V]) nearest(m moment, best listed) listed {
 			// It was touched since: move it, lest the next search finds it here
 			// again. This one may not meet it any more, if its slot is a
 			// longer one that began before.
-			rec.setArmed(unarmed, 0)
-			sh.armed--
+			sh.unarm(rec)
 			sh.arm(rec, e.idx(), m)
 			keep = false
 		}

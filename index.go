@@ -34,7 +34,7 @@ type directory struct {
 	segments []atomic.Pointer[segment]
 }
 
-func (d *directory) at(hash uint32) *segment { return d.segments[uint64(hash)<<d.depth>>32].Load() }
+func (d *directory) at(hash uint32) *segment { return d.segments[prefix(hash, d.depth)].Load() }
 
 // A segment holds the slots of the hashes that begin with its bits.
 type segment struct {
@@ -114,6 +114,14 @@ func (x *index[K, V]) lookLocked(hash uint32, key *K) (ref uint64, ok bool) {
 	return x.e.session(slot).ref, true
 }
 
+// fetch brings what a look-up of a hash begins with into the cache.
+func (x *index[K, V]) fetch(hash uint32) {
+	if dir := x.dir.Load(); dir != nil {
+		s := dir.at(hash)
+		atomic.LoadUint64(&s.cells[s.home(hash)])
+	}
+}
+
 // find returns the slot of a key. The caller holds the lock.
 func (x *index[K, V]) find(hash uint32, key K) (slot uint32, ok bool) {
 	dir := x.dir.Load()
@@ -141,9 +149,9 @@ func (x *index[K, V]) insert(hash, slot uint32) {
 	for s.used >= len(s.cells)/8*7 {
 		switch n := len(s.cells); {
 		case n < segmentStep:
-			x.replace(s, hash, s.moved(2*n))
+			x.replace(s, hash, s.moved(2*n, hash))
 		case n < segmentMost || s.depth >= 16:
-			x.replace(s, hash, s.moved(n+segmentStep/4))
+			x.replace(s, hash, s.moved(n+segmentStep/4, hash))
 		default:
 			x.split(s, hash)
 		}
@@ -199,14 +207,13 @@ func (x *index[K, V]) split(s *segment, hash uint32) {
 		x.dir.Store(wide)
 	}
 	depth := s.depth + 1
+	first := prefix(hash, s.depth) << 1
 	halves := [2]*segment{
 		{depth: depth, cells: make([]uint64, segmentHalf)},
 		{depth: depth, cells: make([]uint64, segmentHalf)},
 	}
-	for _, c := range s.cells {
-		if c != 0 {
-			halves[slotHash(c).hash()>>(32-depth)&1].put(c)
-		}
+	for i, half := range halves {
+		half.fill(s.cells, first+uint32(i))
 	}
 	x.replace(s, hash, halves[:]...)
 }
@@ -215,7 +222,7 @@ func (x *index[K, V]) split(s *segment, hash uint32) {
 func (x *index[K, V]) replace(old *segment, hash uint32, by ...*segment) {
 	dir := x.dir.Load()
 	span := len(dir.segments) >> old.depth // entries that lead to old
-	first := int(uint64(hash)<<old.depth>>32) * span
+	first := int(prefix(hash, old.depth)) * span
 	for i := range span {
 		dir.segments[first+i].Store(by[i*len(by)/span])
 	}
@@ -223,22 +230,36 @@ func (x *index[K, V]) replace(old *segment, hash uint32, by ...*segment) {
 	old.version.Add(1)
 }
 
-// moved returns a segment of n cells with what s holds.
-func (s *segment) moved(n int) *segment {
+// moved returns a segment of n cells with what s, which is for hash, holds.
+func (s *segment) moved(n int, hash uint32) *segment {
 	to := &segment{depth: s.depth, cells: make([]uint64, n)}
-	for _, c := range s.cells {
-		if c != 0 {
-			to.put(c)
-		}
-	}
+	to.fill(s.cells, prefix(hash, s.depth))
 	return to
 }
 
-// put adds an element to a segment that nobody else knows yet.
-func (s *segment) put(c uint64) {
-	*s.free(slotHash(c).hash()) = c
-	s.used++
+// fill adds those elements whose hashes begin with first to a segment that
+// nobody else knows yet. A session is moved several times while the index
+// grows, so this is most of the cost of growing.
+func (s *segment) fill(elements []uint64, first uint32) {
+	cells, depth := s.cells, s.depth
+	for _, c := range elements {
+		hash := slotHash(c).hash()
+		if c == 0 || prefix(hash, depth) != first {
+			continue
+		}
+		i := homeIn(cells, hash<<depth)
+		for cells[i] != 0 {
+			if i++; i == len(cells) {
+				i = 0
+			}
+		}
+		cells[i] = c
+		s.used++
+	}
 }
+
+// prefix returns the first depth bits of a hash.
+func prefix(hash uint32, depth uint) uint32 { return uint32(uint64(hash) << depth >> 32) }
 
 // free returns the empty cell where a hash goes.
 func (s *segment) free(hash uint32) *uint64 {
@@ -251,9 +272,9 @@ func (s *segment) free(hash uint32) *uint64 {
 
 // home is where a search begins: the bits below the segment's, scaled to its
 // size.
-func (s *segment) home(hash uint32) int {
-	return int(uint64(hash<<s.depth) * uint64(len(s.cells)) >> 32)
-}
+func (s *segment) home(hash uint32) int { return homeIn(s.cells, hash<<s.depth) }
+
+func homeIn(cells []uint64, bits uint32) int { return int(uint64(bits) * uint64(len(cells)) >> 32) }
 
 func (s *segment) after(i int) int {
 	if i++; i < len(s.cells) {

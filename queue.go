@@ -151,11 +151,13 @@ func (q *queue[K, V]) serve() {
 
 // finish takes note that the hooks of ends have run.
 func (q *queue[K, V]) finish(ends []ending[K, V]) {
+	n := 0
 	for i := range ends {
 		if !ends[i].warning {
-			q.pending.Add(-1)
+			n++
 		}
 	}
+	q.pending.Add(int64(-n))
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.changed != nil {

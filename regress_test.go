@@ -159,7 +159,7 @@ func TestClaimAfterATouch(t *testing.T) {
 		t.Fatal("it cannot be touched")
 	}
 	sh.mu.Lock()
-	_, ok := sh.claim(rec, idx, old, 6000, ReasonIdle, e.time.read(), nil)
+	_, ok := sh.claim(rec, idx, e.hash(1), finding{old, 6000, ReasonIdle}, e.time.read(), nil)
 	sh.unlock()
 	if ok || !s.Alive() {
 		t.Errorf("claimed: %v, alive: %v: the touch had won", ok, s.Alive())

@@ -403,9 +403,15 @@ func (s Session[K, V]) Release() bool {
 // returns true. It returns false if the session had ended before, by its
 // deadline too.
 func (s Session[K, V]) Expire() bool {
-	m := s.read()
-	sh, rec, idx := s.lock(m)
+	if s.e == nil {
+		return false
+	}
+	m := s.e.time.read()
+	sh, idx := s.e.locate(s.slot())
+	sh.mu.Lock()
+	rec := sh.slab.record(idx)
 	if rec == nil {
+		sh.mu.Unlock()
 		return false
 	}
 	ends, ok := sh.end(rec, idx, s.gen(), ReasonExpired, m, nil)

@@ -17,21 +17,23 @@ type shard[K comparable, V any] struct {
 	// next is the tick of the shard's next visit, noTick if there is none. It
 	// is written under mu and read by the driver.
 	next atomic.Int64
-	live atomic.Int64 // sessions that were not claimed; written under mu
+	live atomic.Int64 // sessions, as of the last unlock
 
 	mu sync.Mutex
 	// mu guards the fields below, and the cells, keys and values of the slab.
 	// The lock of an index may be taken under mu, never the other way round.
 
-	wheel   wheel
-	slab    slab[K, V]
-	armed   int                        // sessions with an entry that counts
-	counts  []int                      // sessions by class
-	hooks   map[uint32]*ownHooks[K, V] // of sessions that have their own, by slot
-	holds   map[uint32]int             // holds beyond the first
-	warning map[uint32]bool            // sessions whose warning hooks wait (false) or run (true)
-	ended   [ReasonShutdown + 1]uint64 // ends by reason
-	late    [len(Stats{}.Late)]uint64  // ends at deadlines, by how late they were
+	wheel    wheel
+	slab     slab[K, V]
+	sessions int                        // that were not claimed
+	claimed  int                        // sessions whose hooks are to run, since the last unlock
+	armed    int                        // sessions with an entry that counts
+	counts   []int                      // sessions by class
+	hooks    map[uint32]*ownHooks[K, V] // of sessions that have their own, by slot
+	holds    map[uint32]int             // holds beyond the first
+	warning  map[uint32]bool            // sessions whose warning hooks wait (false) or run (true)
+	ended    [ReasonShutdown + 1]uint64 // ends by reason
+	late     [len(Stats{}.Late)]uint64  // ends at deadlines, by how late they were
 
 	_ [64]byte // the next shard's lock is in another cache line
 }
@@ -69,10 +71,17 @@ func (sh *shard[K, V]) change(rec *record[K], clear, set uint64, stamp int64) {
 	}
 }
 
-// unlock publishes the shard's next visit and wakes the driver if that is now
-// earlier than the driver knows.
+// unlock publishes what others read without the lock. It wakes the driver if
+// the shard's next visit is now earlier than the driver knows.
 func (sh *shard[K, V]) unlock() {
 	sh.trim()
+	if n := int64(sh.sessions); n != sh.live.Load() {
+		sh.live.Store(n)
+	}
+	if sh.claimed > 0 {
+		sh.e.queue.pending.Add(int64(sh.claimed))
+		sh.claimed = 0
+	}
 	next, old := sh.wheel.next(), sh.next.Load()
 	if next == old {
 		sh.mu.Unlock()
@@ -101,16 +110,22 @@ func (sh *shard[K, V]) add(c *Class[K, V], hash uint32, key K, value V, m moment
 		p.order[i] = sh.e.starts.Add(1)
 	}
 	gen := rec.state.Load() >> genShift
-	rec.run.Store(0)
-	rec.born.Store(c.id<<classShift | uint64(m.stamp))
-	rec.arm.Store(0)
-	rec.state.Store(gen<<genShift | phaseLive | uint64(m.stamp))
+	r := reading{state: gen<<genShift | phaseLive | uint64(m.stamp), born: c.id<<classShift | uint64(m.stamp), seen: m.stamp}
+	sh.wheel.advance(m.now)
+	if tick := sh.e.terms(r).visitTick(r); tick <= lastTick {
+		r.setArmed(sh.place(tick, idx))
+		sh.armed++
+	}
+	if rec.run.Load() != 0 {
+		rec.run.Store(0)
+	}
+	rec.born.Store(r.born)
+	rec.arm.Store(r.arm)
+	rec.state.Store(r.state)
 	slot := idx<<sh.e.shardBits | sh.id
 	sh.index.insert(hash, slot)
-	sh.live.Add(1)
+	sh.sessions++
 	sh.count(c.id, 1)
-	sh.wheel.advance(m.now)
-	sh.arm(rec, idx, m)
 	return Session[K, V]{sh.e, gen<<32 | uint64(slot)}, true
 }
 
@@ -124,17 +139,23 @@ func (sh *shard[K, V]) count(class uint64, n int) {
 // alive reports whether a slot holds the session of that generation and it has
 // not ended. One that is found due is marked, so that nothing revives it.
 func (sh *shard[K, V]) alive(rec *record[K], gen uint64, m moment) bool {
+	_, ok := sh.readAlive(rec, gen, m)
+	return ok
+}
+
+// readAlive is alive, and returns the reading that says so.
+func (sh *shard[K, V]) readAlive(rec *record[K], gen uint64, m moment) (r reading, ok bool) {
 	for {
-		r := sh.read(rec, m)
+		r = sh.read(rec, m)
 		if r.state>>phaseShift != gen<<2 {
-			return false
+			return r, false
 		}
 		limit, why, due := sh.e.terms(r).due(r, m.now)
 		if !due {
-			return true
+			return r, true
 		}
 		if rec.mark(r, limit, why) {
-			return false
+			return r, false
 		}
 	}
 }
@@ -142,15 +163,14 @@ func (sh *shard[K, V]) alive(rec *record[K], gen uint64, m moment) bool {
 // poll counts a poll of the session of that generation. A poll past the cap or
 // one too many ends it.
 func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (ends []ending[K, V], ok bool) {
-	for sh.alive(rec, gen, m) {
-		r := sh.read(rec, m)
+	for r, ok := sh.readAlive(rec, gen, m); ok; r, ok = sh.readAlive(rec, gen, m) {
 		t := sh.e.terms(r)
 		limit, _ := t.end(r, m.stamp)
-		why := ReasonPollCap
+		f := finding{r, limit, ReasonPollCap}
 		switch {
 		case t.pastCap(r, m.stamp):
 		case t.pollMax > 0 && r.polls() >= t.pollMax:
-			why = ReasonPollMax
+			f.why = ReasonPollMax
 		case r.polled():
 			rec.setRun(r.runStart(), min(r.polls()+1, pollsMask))
 			// If a touch has come between it came after this poll, and the run
@@ -164,7 +184,7 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 			sh.arm(rec, idx, m)
 			return nil, true
 		}
-		if ends, ok = sh.claim(rec, idx, r, limit, why, m, nil); ok {
+		if ends, ok = sh.claim(rec, idx, sh.e.hash(rec.key), f, m, nil); ok {
 			return ends, false
 		}
 	}
@@ -181,10 +201,9 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 // end ends a live session at the caller's wish. It fails if the session turns
 // out to have ended.
 func (sh *shard[K, V]) end(rec *record[K], idx uint32, gen uint64, why Reason, m moment, ends []ending[K, V]) (_ []ending[K, V], ok bool) {
-	for sh.alive(rec, gen, m) {
-		r := sh.read(rec, m)
+	for r, ok := sh.readAlive(rec, gen, m); ok; r, ok = sh.readAlive(rec, gen, m) {
 		limit, _ := sh.e.terms(r).end(r, m.stamp)
-		if ends, ok = sh.claim(rec, idx, r, limit, why, m, ends); ok {
+		if ends, ok = sh.claim(rec, idx, sh.e.hash(rec.key), finding{r, limit, why}, m, ends); ok {
 			return ends, true
 		}
 	}
@@ -198,64 +217,85 @@ func (sh *shard[K, V]) endDue(rec *record[K], idx uint32, gen uint64, m moment, 
 		return ends, false
 	}
 	limit, why := r.verdict()
-	return sh.claim(rec, idx, r, limit, why, m, ends)
+	return sh.claim(rec, idx, sh.e.hash(rec.key), finding{r, limit, why}, m, ends)
 }
 
-// claim ends a session for good: it leaves the look-up, and whoever called
-// delivers the ending. The caller holds the lock, has read r and found the
-// reason; if a touch has come between, claim returns false.
-func (sh *shard[K, V]) claim(rec *record[K], idx uint32, r reading, limit int64, why Reason, m moment, ends []ending[K, V]) (_ []ending[K, V], ok bool) {
+// A finding says what somebody has read of a session and concluded: its limit,
+// and why it ends.
+type finding struct {
+	r     reading
+	limit int64
+	why   Reason
+}
+
+// claim ends a session, whose key has that hash, for good: it leaves the
+// look-up, and whoever called delivers the ending. The caller holds the lock. If
+// a touch has come since the finding, claim returns false.
+func (sh *shard[K, V]) claim(rec *record[K], idx uint32, hash uint64, f finding, m moment, ends []ending[K, V]) (_ []ending[K, V], ok bool) {
+	r := f.r
 	if !rec.state.CompareAndSwap(r.state, r.state&^phaseMask|phaseEnded) {
 		return ends, false
 	}
 	e := sh.e
-	p, i := sh.slab.at(idx)
 	slot := idx<<e.shardBits | sh.id
-	hash := e.hash(rec.key)
-	home := e.shardOf(hash)
 	ended := max(m.now, r.seen) // which is rounded up
-	if why <= ReasonPollCap {
-		ended = max(ended, limit) // somebody with a later reading may have found it due
+	if f.why <= ReasonPollCap {
+		ended = max(ended, f.limit) // somebody with a later reading may have found it due
+		sh.late[lateness(m.ns-f.limit*e.time.tick)]++
 	}
 	// Before it leaves the index, so that Ended knows it throughout.
-	e.memory.add(rec.key, why, ended)
-	home.index.mu.Lock()
-	home.index.remove(high(hash), slot)
-	home.index.mu.Unlock()
+	e.memory.add(rec.key, f.why, ended)
+	home := &e.shardOf(hash).index
+	home.mu.Lock()
+	home.remove(high(hash), slot)
+	home.mu.Unlock()
 
-	sh.disarm(rec, idx)
+	sh.sessions--
+	sh.ended[f.why]++
+	sh.count(r.class(), -1)
+	if e.maxSessions > 0 {
+		e.total.Add(-1)
+	}
+	own := sh.forget(idx, r)
+	if e.hooked.Load() {
+		sh.claimed++
+		p, i := sh.slab.at(idx)
+		ends = append(ends, ending[K, V]{
+			key: rec.key, value: p.values[i], class: e.class(r), own: own, slot: slot, gen: r.gen(),
+			why: f.why, polls: r.polls(), started: r.started(), seen: r.seen, limit: f.limit, ended: ended,
+		})
+	}
+	if own == nil {
+		sh.slab.put(idx)
+	}
+	if sh.sessions == 0 {
+		sh.wheel.clear()
+	}
+	return ends, true
+}
+
+// forget drops what the shard keeps of a session besides its record, but for
+// its own hooks, which are still to run.
+func (sh *shard[K, V]) forget(idx uint32, r reading) *ownHooks[K, V] {
+	if r.place() != unarmed {
+		sh.armed--
+		if r.place() == inFar {
+			sh.wheel.dropFar(idx)
+		}
+	}
+	if r.warned() {
+		sh.slab.noteWarned(idx, false)
+	}
 	delete(sh.holds, idx)
 	delete(sh.warning, idx)
-	sh.slab.noteWarned(idx, false)
-	if own := sh.hooks[idx]; own != nil {
+	own := sh.hooks[idx]
+	if own != nil {
 		for _, h := range own.before {
 			h.done.Store(true)
 		}
 		own.before = nil
 	}
-	sh.live.Add(-1)
-	sh.count(r.class(), -1)
-	sh.ended[why]++
-	if why <= ReasonPollCap {
-		sh.late[lateness(m.ns-limit*e.time.tick)]++
-	}
-	if e.maxSessions > 0 {
-		e.total.Add(-1)
-	}
-	if e.hooked.Load() {
-		e.queue.pending.Add(1)
-		ends = append(ends, ending[K, V]{
-			key: rec.key, value: p.values[i], class: e.class(r), own: sh.hooks[idx], slot: slot, gen: r.gen(),
-			why: why, polls: r.polls(), started: r.started(), seen: r.seen, limit: limit, ended: ended,
-		})
-	}
-	if sh.hooks[idx] == nil {
-		sh.slab.put(idx)
-	}
-	if sh.live.Load() == 0 {
-		sh.wheel.clear()
-	}
-	return ends, true
+	return own
 }
 
 // lateness returns the place in Stats.Late of an end so many nanoseconds after
@@ -291,7 +331,6 @@ func (sh *shard[K, V]) clear(contexts []*hook[K, V]) []*hook[K, V] {
 	sh.wheel = newWheel(sh.wheel.cur)
 	sh.slab.clear()
 	sh.hooks, sh.holds, sh.warning = nil, nil, nil
-	sh.armed, sh.counts = 0, nil
-	sh.live.Store(0)
+	sh.sessions, sh.armed, sh.counts = 0, 0, nil
 	return contexts
 }

@@ -108,10 +108,16 @@ func (r reading) verdict() (limit int64, why Reason) {
 }
 
 func (c *cell) setArmed(place int, tick int64) {
+	r := reading{born: c.born.Load(), arm: c.arm.Load()}
+	r.setArmed(place, tick)
+	c.born.Store(r.born)
+	c.arm.Store(r.arm)
+}
+
+func (r *reading) setArmed(place int, tick int64) {
 	low := uint32(tick)
-	born := c.born.Load() &^ (placeMask<<placeShift | uint64(1<<7-1)<<armedHigh)
-	c.born.Store(born | uint64(place)<<placeShift | uint64(low>>armedLow)<<armedHigh)
-	c.arm.Store(c.arm.Load()>>idleShift<<idleShift | uint64(low&(1<<armedLow-1)))
+	r.born = r.born&^(placeMask<<placeShift|(1<<7-1)<<armedHigh) | uint64(place)<<placeShift | uint64(low>>armedLow)<<armedHigh
+	r.arm = r.arm>>idleShift<<idleShift | uint64(low&(1<<armedLow-1))
 }
 
 func (c *cell) setIdle(ticks int64) {

@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -140,6 +141,11 @@ func (t *timeline) dial() dial {
 
 // at returns the time of a tick; the zero Time where there is none.
 func (d dial) at(tick int64) time.Time {
+	if tick <= lastTick {
+		if hi, ns := bits.Mul64(uint64(tick), uint64(d.tick)); hi == 0 && int64(ns) >= 0 {
+			return d.wall.Add(time.Duration(int64(ns) - d.elapsed))
+		}
+	}
 	if tick >= never {
 		return time.Time{}
 	}

@@ -1,52 +1,120 @@
 package lapse
 
-// A visit is what drive needs to know.
-type visit struct {
+// A tour is what drive needs to know, and where it works.
+type tour[K comparable] struct {
 	moment
-	buf [mostBatch]entry
+	entries [portion]entry
+	doomed  [portion]doomed[K]
 }
+
+// A doomed session was found due.
+type doomed[K comparable] struct {
+	rec  *record[K]
+	idx  uint32
+	hash uint64
+	finding
+}
+
+// portion is how many sessions drive visits side by side. Their records and
+// places in the index are in no cache, mostly; those of a portion are fetched
+// together.
+const portion = 32
 
 // drive visits the sessions whose time has come, at most room of them, and
 // appends to ends what is to be delivered. It reports whether there are more.
-func (sh *shard[K, V]) drive(v *visit, room int, ends []ending[K, V]) (_ []ending[K, V], more bool) {
+func (sh *shard[K, V]) drive(t *tour[K], room int, ends []ending[K, V]) (_ []ending[K, V], more bool) {
 	sh.mu.Lock()
 	defer sh.unlock()
 	if sh.e.closed.Load() {
 		return ends, false
 	}
-	sh.wheel.advance(v.now)
-	for _, e := range v.buf[:sh.wheel.pop(v.buf[:min(room, mostBatch)])] {
-		if rec, ok := sh.consume(e); ok {
-			ends = sh.visit(rec, e.idx(), v.moment, ends)
+	sh.wheel.advance(t.now)
+	for room > 0 {
+		n := sh.wheel.pop(t.entries[:min(room, portion)])
+		if n == 0 {
+			break
 		}
+		room -= n
+		ends = sh.visitAll(t, t.entries[:n], ends)
 	}
-	return ends, sh.wheel.next() <= v.now
+	return ends, sh.wheel.next() <= t.now
 }
 
-// visit ends a session if it is due, warns it if that is, and arms it anew if
-// it lives on.
-func (sh *shard[K, V]) visit(rec *record[K], idx uint32, m moment, ends []ending[K, V]) []ending[K, V] {
-	if sh.warning[idx] {
-		return ends // it is armed anew when its warning has been given
+// visitAll visits the sessions of entries that have left the wheel, in three
+// passes: one that fetches the records, one that looks at them and fetches
+// where the index has those that are due, and one that ends these.
+func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]) []ending[K, V] {
+	for _, e := range entries {
+		sh.slab.record(e.idx()).state.Load()
 	}
+	n := 0
+	for _, e := range entries {
+		idx := e.idx()
+		rec := sh.slab.record(idx)
+		if !sh.current(rec, e) {
+			continue
+		}
+		if sh.warning[idx] {
+			sh.unarm(rec)
+			continue // it is armed anew when its warning has been given
+		}
+		f, due := sh.judge(rec, t.moment)
+		if !due {
+			sh.unarm(rec)
+			ends = sh.pass(rec, idx, f.r, t.moment, ends)
+			continue
+		}
+		hash := sh.e.hash(rec.key)
+		t.doomed[n] = doomed[K]{rec, idx, hash, f}
+		n++
+	}
+	for i := range t.doomed[:n] {
+		hash := t.doomed[i].hash
+		sh.e.shardOf(hash).index.fetch(high(hash))
+	}
+	for i := range t.doomed[:n] {
+		ends = sh.endDoomed(&t.doomed[i], t.moment, ends)
+	}
+	return ends
+}
+
+// endDoomed ends a session that was found due, unless a touch has come between,
+// or another of its entries before this one.
+func (sh *shard[K, V]) endDoomed(d *doomed[K], m moment, ends []ending[K, V]) []ending[K, V] {
 	for {
-		r := sh.read(rec, m)
-		if r.phase() == phaseDue {
-			ends, _ = sh.endDue(rec, idx, r.gen(), m, ends)
+		var ok bool
+		if ends, ok = sh.claim(d.rec, d.idx, d.hash, d.finding, m, ends); ok {
 			return ends
 		}
-		t := sh.e.terms(r)
-		if limit, why, due := t.due(r, m.now); due {
-			var ok bool
-			if ends, ok = sh.claim(rec, idx, r, limit, why, m, ends); ok {
-				return ends
-			}
-			continue // a touch came between
+		f, due := sh.judge(d.rec, m)
+		switch {
+		case f.r.gen() != d.r.gen() || f.r.phase() > phaseDue:
+			return ends
+		case !due:
+			sh.unarm(d.rec)
+			return sh.pass(d.rec, d.idx, f.r, m, ends)
 		}
-		ends = sh.warn(rec, idx, r, t, m, ends)
-		sh.arm(rec, idx, m)
-		return ends
+		d.finding = f
 	}
+}
+
+// judge reads a session that has not ended, and reports whether it is due.
+func (sh *shard[K, V]) judge(rec *record[K], m moment) (f finding, due bool) {
+	f.r = sh.read(rec, m)
+	if f.r.phase() == phaseDue {
+		f.limit, f.why = f.r.verdict()
+		return f, true
+	}
+	f.limit, f.why, due = sh.e.terms(f.r).due(f.r, m.now)
+	return f, due
+}
+
+// pass warns a session that is not due, if it is to be warned, and arms it
+// anew.
+func (sh *shard[K, V]) pass(rec *record[K], idx uint32, r reading, m moment, ends []ending[K, V]) []ending[K, V] {
+	ends = sh.warn(rec, idx, r, sh.e.terms(r), m, ends)
+	sh.arm(rec, idx, m)
+	return ends
 }
 
 // listDue takes the visits that are due out of the wheel for Advance: what is
