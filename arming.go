@@ -62,6 +62,9 @@ func (sh *shard[K, V]) armedTick(r reading) int64 {
 // current reports whether an entry that has left the wheel is the one that its
 // session is armed with; else it had been superseded.
 func (sh *shard[K, V]) current(rec *record[K], e entry) bool {
+	if rec == nil {
+		return false
+	}
 	r := rec.read()
 	if r.phase() > phaseDue || r.place() == unarmed || r.armed() != e.armed() {
 		return false
@@ -91,19 +94,19 @@ func (sh *shard[K, V]) unarm(rec *record[K]) {
 func (sh *shard[K, V]) rearm(word int, class uint64, warned bool, m moment) bool {
 	sh.mu.Lock()
 	defer sh.unlock()
-	pages, page := sh.slab.pages.Load(), word/(pageSize/64)
-	if pages == nil || page >= len(*pages) {
-		return false
+	page := word / (pageSize / 64)
+	recs := sh.slab.recordsOf(page)
+	if recs == nil {
+		return page < sh.slab.extent()
 	}
-	p := &(*pages)[page]
 	word %= pageSize / 64
 	those := ^uint64(0)
 	if warned {
-		those = p.warned[word]
+		those = sh.slab.pages[page].warned[word]
 	}
 	for ; those != 0; those &= those - 1 {
 		i := 64*word + bits.TrailingZeros64(those)
-		rec := &p.records[i]
+		rec := &recs[i]
 		if r := rec.read(); r.phase() <= phaseDue && r.class() == class {
 			sh.arm(rec, uint32(page<<pageShift|i), m)
 		}

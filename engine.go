@@ -353,18 +353,21 @@ func (e *Engine[K, V]) All() iter.Seq[Session[K, V]] {
 	return func(yield func(Session[K, V]) bool) {
 		for i := range e.shards {
 			sh := &e.shards[i]
-			for idx := uint32(0); ; idx++ {
-				rec := sh.slab.record(idx)
-				if rec == nil {
-					break
-				}
-				state := rec.state.Load()
-				if state&phaseMask != phaseLive {
+			for page := 0; page < sh.slab.extent(); page++ {
+				recs := sh.slab.recordsOf(page)
+				if recs == nil {
 					continue
 				}
-				s := Session[K, V]{e, refOf(state, idx<<e.shardBits|sh.id)}
-				if s.Alive() && !yield(s) {
-					return
+				for i := range recs {
+					state := recs[i].state.Load()
+					if state&phaseMask != phaseLive {
+						continue
+					}
+					slot := uint32(page<<pageShift|i)<<e.shardBits | sh.id
+					s := Session[K, V]{e, refOf(state, slot)}
+					if s.Alive() && !yield(s) {
+						return
+					}
 				}
 			}
 		}

@@ -3,6 +3,7 @@ package lapse
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // WheelHorizon is the reach of the wheel in ticks.
@@ -95,14 +96,14 @@ func (sh *shard[K, V]) check(inIndex map[uint32]int) error {
 	}
 	live, armed, counts := 0, 0, make(map[uint64]int)
 	free := make(map[uint32]bool)
-	for idx := sh.slab.free; idx != 0; idx = uint32(sh.slab.record(idx - 1).run.Load()) {
-		if free[idx-1] {
-			return fmt.Errorf("the free list is a ring at %d", idx-1)
-		}
-		free[idx-1] = true
+	if err := sh.slab.check(free); err != nil {
+		return err
 	}
-	for idx := range sh.slab.used {
+	for idx := range uint32(len(sh.slab.pages) << pageShift) {
 		rec := sh.slab.record(idx)
+		if rec == nil {
+			continue
+		}
 		r := rec.read()
 		slot := idx<<sh.e.shardBits | sh.id
 		switch r.phase() {
@@ -239,4 +240,43 @@ func (w *wheel) check(visit func(entry)) (total int, err error) {
 		})
 	}
 	return total, err
+}
+
+// check adds the free slots to free.
+func (s *slab[K, V]) check(free map[uint32]bool) error {
+	if n := s.spare - 1; n >= 0 && (s.recordsOf(n) == nil || s.pages[n].used > 0) {
+		return fmt.Errorf("page %d is the spare one, and is empty or in use", n)
+	}
+	for n := range s.pages {
+		p := &s.pages[n]
+		if s.recordsOf(n) == nil {
+			if p.used != 0 || p.values != nil || !slices.Contains(s.empty, uint32(n)) {
+				return fmt.Errorf("page %d has no records and is not empty", n)
+			}
+			continue
+		}
+		if p.used == 0 && s.spare != n+1 {
+			return fmt.Errorf("page %d is in no use; spare is %d", n, s.spare)
+		}
+		if has := s.room[n/64]>>(n%64)&1 != 0; has != (p.used < pageSize) || has && n/64 < s.from {
+			return fmt.Errorf("page %d uses %d slots; has room: %t, from %d", n, p.used, has, s.from)
+		}
+		notUsed := 0
+		for i := p.free; i != 0; i = uint32(s.record(uint32(n)<<pageShift | (i - 1)).run.Load()) {
+			idx := uint32(n)<<pageShift | (i - 1)
+			if free[idx] {
+				return fmt.Errorf("the free list is a ring at %d", idx)
+			}
+			free[idx] = true
+			notUsed++
+		}
+		for i := p.fresh; i < pageSize; i++ {
+			free[uint32(n)<<pageShift|i] = true
+			notUsed++
+		}
+		if p.used+notUsed != pageSize {
+			return fmt.Errorf("page %d uses %d slots and has %d free", n, p.used, notUsed)
+		}
+	}
+	return nil
 }

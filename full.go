@@ -118,6 +118,9 @@ func (sh *shard[K, V]) nearest(m moment, best listed) listed {
 			return true, false
 		}
 		rec := sh.slab.record(e.idx())
+		if rec == nil {
+			return false, true
+		}
 		r := sh.read(rec, m)
 		if r.phase() > phaseDue || r.place() == unarmed || r.armed() != e.armed() {
 			return false, true

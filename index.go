@@ -188,6 +188,9 @@ func (x *index[K, V]) remove(hash, slot uint32) {
 	atomic.StoreUint64(&s.cells[hole], 0)
 	s.used--
 	s.version.Add(1)
+	if n := len(s.cells) / 2; s.used < n/2 && n >= segmentFirst {
+		x.replace(s, hash, s.moved(n, hash))
+	}
 }
 
 // clear forgets everything.

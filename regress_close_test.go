@@ -61,7 +61,7 @@ func TestGetDuringClose(t *testing.T) {
 	last.mu.Lock() // somebody is in the last shard for a moment
 	closed := make(chan bool)
 	go func() { e.Close(); close(closed) }()
-	for first.slab.pages.Load() != nil {
+	for first.slab.records.Load() != nil {
 		time.Sleep(time.Millisecond)
 	}
 	func() {
@@ -138,7 +138,7 @@ func TestRenameDuringClose(t *testing.T) {
 	mid.mu.Lock()
 	closed := make(chan bool)
 	go func() { e.Close(); close(closed) }()
-	for first.slab.pages.Load() != nil || !e.closed.Load() {
+	for first.slab.records.Load() != nil || !e.closed.Load() {
 		time.Sleep(time.Millisecond)
 	}
 	sh, rec, _ := s.lock(e.time.read())

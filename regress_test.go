@@ -166,6 +166,46 @@ func TestClaimAfterATouch(t *testing.T) {
 	}
 }
 
+// TestTouchOfADoomedSession touches a session that the driver has found due and
+// not ended yet; and meets a second entry of one that it has.
+func TestTouchOfADoomedSession(t *testing.T) {
+	m := clock.NewMock()
+	e, _ := New[int, int](Options{Clock: m, Manual: true, Default: Policy{Name: "d", Idle: time.Minute}})
+	defer e.Close()
+	s, _ := e.Start(1, 1)
+	sh, idx := e.locate(s.slot())
+	rec := sh.slab.record(idx)
+	early := finding{rec.read(), 6000, ReasonIdle}
+	m.Add(30 * time.Second)
+	s.Touch()
+	now := e.time.read()
+	sh.mu.Lock()
+	d := doomed[int]{rec, idx, e.hash(1), early}
+	sh.wheel.advance(6000)
+	n := sh.wheel.pop(make([]entry, 9))
+	ends := sh.endDoomed(&d, now, nil)
+	sh.unlock()
+	if n != 1 || len(ends) > 0 || !s.Alive() {
+		t.Errorf("%d entries; a touched session was ended", n)
+	}
+	if err := CheckInvariants(e); err != nil {
+		t.Error(err)
+	}
+	m.Add(time.Minute)
+	now = e.time.read()
+	sh.mu.Lock()
+	late := finding{rec.read(), 9000, ReasonIdle}
+	sh.endDoomed(&doomed[int]{rec, idx, e.hash(1), late}, now, nil)
+	ends = sh.endDoomed(&doomed[int]{rec, idx, e.hash(1), late}, now, nil)
+	sh.unlock()
+	if len(ends) > 0 {
+		t.Error("a session was ended twice")
+	}
+	if err := CheckInvariants(e); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestScanLosesSession evicts while a policy is being changed: what the search
 // places in the slot it reads stays there.
 func TestScanLosesSession(t *testing.T) {

@@ -103,7 +103,7 @@ func (sh *shard[K, V]) add(c *Class[K, V], hash uint32, key K, value V, m moment
 		return Session[K, V]{}, false
 	}
 	p, i := sh.slab.at(idx)
-	rec := &p.records[i]
+	rec := sh.slab.record(idx)
 	setKey(sh.e.keys, rec, key)
 	p.values[i] = value
 	if p.order != nil {

@@ -1,6 +1,9 @@
 package lapse
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // A cell is what the engine knows of a session besides its key and value: 32
 // bytes without pointers.
@@ -155,39 +158,66 @@ type record[K comparable] struct {
 	key K
 }
 
-// A page holds the sessions of 1024 slots. It is never moved. Values lie apart,
-// so that a page of pointer-free keys is nothing to the garbage collector.
-type page[K comparable, V any] struct {
-	records *[pageSize]record[K]
-	values  *[pageSize]V
-	order   *[pageSize]uint64      // of the starts; nil but in Manual mode
-	warned  *[pageSize / 64]uint64 // bits of the sessions that have been warned
+// records are those of the slots of a page. They are never moved.
+type records[K comparable] = [pageSize]record[K]
+
+// A page holds what else there is of 1024 slots. Values lie apart from records,
+// so that those of pointer-free keys are nothing to the garbage collector. A
+// page none of whose slots is in use can be empty: then it has no arrays.
+type page[V any] struct {
+	values *[pageSize]V
+	order  *[pageSize]uint64      // of the starts; nil but in Manual mode
+	warned *[pageSize / 64]uint64 // bits of the sessions that have been warned
+
+	used  int    // slots that are handed out
+	free  uint32 // the first of those that were given back, plus one
+	fresh uint32 // the first of those that were never handed out
+	// gen is a generation that none of the slots has had, should the page be
+	// emptied.
+	gen uint64
 }
 
-// A slab hands out the slots of a shard. The lock of the shard guards it; pages
-// can be reached without it.
+// A slab hands out the slots of a shard, from the first pages on, so that the
+// last ones are emptied when there are fewer sessions. The lock of the shard
+// guards it; records can be reached without it.
 type slab[K comparable, V any] struct {
-	pages  atomic.Pointer[[]page[K, V]]
-	used   uint32 // slots handed out so far
-	free   uint32 // first slot of the free list, plus one
-	manual bool
-	keys   keyKind
-}
-
-// at returns the page and the place in it of a slot, nil if there is none.
-func (s *slab[K, V]) at(idx uint32) (*page[K, V], uint32) {
-	if pages := s.pages.Load(); pages != nil && int(idx>>pageShift) < len(*pages) {
-		return &(*pages)[idx>>pageShift], idx % pageSize
-	}
-	return nil, 0
+	records atomic.Pointer[[]atomic.Pointer[records[K]]] // by page; nil where that is empty
+	pages   []page[V]
+	room    []uint64 // bits of the pages, of those that are not empty, that have slots to hand out
+	from    int      // room has nothing before this word
+	empty   []uint32 // pages
+	spare   int      // a page that is not in use nor empty, plus one; zero: there is none
+	manual  bool
+	keys    keyKind
 }
 
 // record returns the record of a slot, nil if there is none.
 func (s *slab[K, V]) record(idx uint32) *record[K] {
-	if p, i := s.at(idx); p != nil {
-		return &p.records[i]
+	if p := s.recordsOf(int(idx >> pageShift)); p != nil {
+		return &p[idx%pageSize]
 	}
 	return nil
+}
+
+// recordsOf returns the records of a page, nil if there are none.
+func (s *slab[K, V]) recordsOf(page int) *records[K] {
+	if all := s.records.Load(); all != nil && page < len(*all) {
+		return (*all)[page].Load()
+	}
+	return nil
+}
+
+// extent returns how many pages there may be.
+func (s *slab[K, V]) extent() int {
+	if all := s.records.Load(); all != nil {
+		return len(*all)
+	}
+	return 0
+}
+
+// at returns the page and the place in it of a slot that exists.
+func (s *slab[K, V]) at(idx uint32) (*page[V], uint32) {
+	return &s.pages[idx>>pageShift], idx % pageSize
 }
 
 // value returns where the value of a slot is that exists.
@@ -217,44 +247,80 @@ func (s *slab[K, V]) noteWarned(idx uint32, on bool) {
 
 // take hands out a slot, unless there are limit of them.
 func (s *slab[K, V]) take(limit uint32) (idx uint32, ok bool) {
-	if s.free != 0 {
-		idx = s.free - 1
-		s.free = uint32(s.record(idx).run.Load())
-		return idx, true
+	n := s.findRoom()
+	p := &s.pages[n]
+	if i := p.free; i != 0 {
+		idx = uint32(n)<<pageShift | (i - 1)
+		p.free = uint32(s.record(idx).run.Load())
+	} else {
+		if idx = uint32(n)<<pageShift | p.fresh; idx >= limit {
+			return 0, false
+		}
+		p.fresh++
 	}
-	if s.used >= limit {
-		return 0, false
+	if p.used++; p.used == pageSize {
+		s.room[n/64] &^= 1 << (n % 64)
 	}
-	idx = s.used
-	if idx%pageSize == 0 {
-		s.grow()
+	if s.spare == n+1 {
+		s.spare = 0
 	}
-	s.used++
 	return idx, true
 }
 
-func (s *slab[K, V]) grow() {
-	p := page[K, V]{records: new([pageSize]record[K]), values: new([pageSize]V), warned: new([pageSize / 64]uint64)}
-	for i := range p.records {
-		p.records[i].state.Store(phaseFree)
+// findRoom returns the first page that has a slot to hand out. If there is none
+// it fills an empty page, or adds one.
+func (s *slab[K, V]) findRoom() int {
+	for ; s.from < len(s.room); s.from++ {
+		if word := s.room[s.from]; word != 0 {
+			return 64*s.from + bits.TrailingZeros64(word)
+		}
 	}
+	n := len(s.pages)
+	if last := len(s.empty) - 1; last >= 0 {
+		n = int(s.empty[last])
+		s.empty = s.empty[:last]
+	} else {
+		s.pages = append(s.pages, page[V]{})
+		if n%64 == 0 {
+			s.room = append(s.room, 0)
+		}
+	}
+	s.fill(n)
+	s.noteRoom(n)
+	return n
+}
+
+func (s *slab[K, V]) noteRoom(n int) {
+	s.room[n/64] |= 1 << (n % 64)
+	s.from = min(s.from, n/64)
+}
+
+// fill gives a page its arrays.
+func (s *slab[K, V]) fill(n int) {
+	p := &s.pages[n]
+	p.values, p.warned = new([pageSize]V), new([pageSize / 64]uint64)
 	if s.manual {
 		p.order = new([pageSize]uint64)
 	}
-	var pages []page[K, V]
-	if old := s.pages.Load(); old != nil {
-		pages = *old
+	recs := new(records[K])
+	for i := range recs {
+		recs[i].state.Store(p.gen<<genShift | phaseFree)
 	}
-	// Readers hold the old header and never look beyond its length.
-	pages = append(pages, p)
-	s.pages.Store(&pages)
+	if n >= s.extent() {
+		wide := make([]atomic.Pointer[records[K]], max(1, 2*n))
+		for i := range n {
+			wide[i].Store(s.recordsOf(i))
+		}
+		s.records.Store(&wide)
+	}
+	(*s.records.Load())[n].Store(recs)
 }
 
 // put takes a slot back. A slot whose generations are used up is retired, so
 // that no handle ever names two sessions.
 func (s *slab[K, V]) put(idx uint32) {
 	p, i := s.at(idx)
-	rec := &p.records[i]
+	rec := s.record(idx)
 	var zero V
 	p.values[i] = zero
 	if s.keys != wordsKey { // which refers to nothing
@@ -263,14 +329,36 @@ func (s *slab[K, V]) put(idx uint32) {
 	}
 	gen := rec.state.Load() >> genShift
 	rec.state.Store(min(gen+1, lastGen)<<genShift | phaseFree)
-	if gen < lastGen {
-		rec.run.Store(uint64(s.free))
-		s.free = idx + 1
+	if gen == lastGen {
+		return
+	}
+	rec.run.Store(uint64(p.free))
+	p.free = i + 1
+	p.gen = max(p.gen, gen+1)
+	n := int(idx >> pageShift)
+	s.noteRoom(n)
+	if p.used--; p.used > 0 {
+		return
+	}
+	// One page is kept for the sessions that come next.
+	if s.spare == 0 {
+		s.spare = n + 1
+	} else {
+		s.drop(n)
 	}
 }
 
-// clear drops all pages.
+// drop empties a page. Who has reached its records without the lock will find
+// all of them free.
+func (s *slab[K, V]) drop(n int) {
+	s.pages[n] = page[V]{gen: s.pages[n].gen}
+	s.room[n/64] &^= 1 << (n % 64)
+	s.empty = append(s.empty, uint32(n))
+	(*s.records.Load())[n].Store(nil)
+}
+
+// clear drops everything.
 func (s *slab[K, V]) clear() {
-	s.pages.Store(nil)
-	s.used, s.free = 0, 0
+	s.records.Store(nil)
+	s.pages, s.room, s.from, s.empty, s.spare = nil, nil, 0, nil, 0
 }

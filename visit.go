@@ -45,7 +45,9 @@ func (sh *shard[K, V]) drive(t *tour[K], room int, ends []ending[K, V]) (_ []end
 // where the index has those that are due, and one that ends these.
 func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]) []ending[K, V] {
 	for _, e := range entries {
-		sh.slab.record(e.idx()).state.Load()
+		if rec := sh.slab.record(e.idx()); rec != nil {
+			rec.state.Load()
+		}
 	}
 	n := 0
 	for _, e := range entries {
@@ -186,32 +188,34 @@ func (sh *shard[K, V]) endListed(l listed, why Reason, m moment, ends []ending[K
 	return ends
 }
 
-// list lists all sessions for Shutdown.
+// list lists all sessions for Shutdown. The lock is taken anew for each page,
+// so that nobody waits for long.
 func (sh *shard[K, V]) list(m moment, list []listed) []listed {
-	for idx := uint32(0); ; idx++ {
-		// The lock is taken anew now and then, so that nobody waits for long.
-		if idx%pageSize == 0 {
-			if idx > 0 {
-				sh.unlock()
+	for page := 0; page < sh.slab.extent(); page++ {
+		sh.mu.Lock()
+		if recs := sh.slab.recordsOf(page); recs != nil {
+			for i := range recs {
+				if l, ok := sh.listing(&recs[i], uint32(page<<pageShift|i), m); ok {
+					list = append(list, l)
+				}
 			}
-			sh.mu.Lock()
 		}
-		rec := sh.slab.record(idx)
-		if rec == nil {
-			sh.unlock()
-			return list
-		}
-		r := rec.read()
-		l := listed{slot: idx<<sh.e.shardBits | sh.id, gen: r.gen(), order: sh.slab.startOrder(idx)}
-		switch {
-		case r.phase() > phaseDue:
-			continue
-		case sh.alive(rec, r.gen(), m):
-			l.limit, _ = sh.e.terms(r).end(sh.read(rec, m), m.stamp)
-		default:
-			l.due = true
-			l.limit, _ = rec.read().verdict()
-		}
-		list = append(list, l)
+		sh.unlock()
 	}
+	return list
+}
+
+func (sh *shard[K, V]) listing(rec *record[K], idx uint32, m moment) (l listed, ok bool) {
+	r := rec.read()
+	if r.phase() > phaseDue {
+		return l, false
+	}
+	l = listed{slot: idx<<sh.e.shardBits | sh.id, gen: r.gen(), order: sh.slab.startOrder(idx)}
+	if sh.alive(rec, r.gen(), m) {
+		l.limit, _ = sh.e.terms(r).end(sh.read(rec, m), m.stamp)
+	} else {
+		l.due = true
+		l.limit, _ = rec.read().verdict()
+	}
+	return l, true
 }
