@@ -61,11 +61,7 @@ func (sh *shard[K, V]) armedTick(r reading) int64 {
 
 // current reports whether an entry that has left the wheel is the one that its
 // session is armed with; else it had been superseded.
-func (sh *shard[K, V]) current(rec *record[K], e entry) bool {
-	if rec == nil {
-		return false
-	}
-	r := rec.read()
+func (sh *shard[K, V]) current(r reading, e entry) bool {
 	if r.phase() > phaseDue || r.place() == unarmed || r.armed() != e.armed() {
 		return false
 	}
@@ -76,7 +72,7 @@ func (sh *shard[K, V]) current(rec *record[K], e entry) bool {
 // superseded.
 func (sh *shard[K, V]) consume(e entry) (rec *record[K], ok bool) {
 	rec = sh.slab.record(e.idx())
-	if !sh.current(rec, e) {
+	if rec == nil || !sh.current(rec.read(), e) {
 		return nil, false
 	}
 	sh.unarm(rec)
@@ -160,8 +156,11 @@ func (sh *shard[K, V]) trim() {
 	var buf [64]entry
 	for _, e := range buf[:sh.wheel.sift(buf[:])] {
 		rec := sh.slab.record(e.idx())
-		if sh.current(rec, e) {
-			sh.wheel.place(sh.armedTick(rec.read()), e.idx())
+		if rec == nil {
+			continue
+		}
+		if r := rec.read(); sh.current(r, e) {
+			sh.wheel.place(sh.armedTick(r), e.idx())
 		}
 	}
 }

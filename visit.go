@@ -40,9 +40,9 @@ func (sh *shard[K, V]) drive(t *tour[K], room int, ends []ending[K, V]) (_ []end
 	return ends, sh.wheel.next() <= t.now
 }
 
-// visitAll visits the sessions of entries that have left the wheel, in three
-// passes: one that fetches the records, one that looks at them and fetches
-// where the index has those that are due, and one that ends these.
+// visitAll visits the sessions of entries that have left the wheel, in passes:
+// one fetches the records, one looks at them, one fetches where the index has
+// those that are due, and one ends these.
 func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]) []ending[K, V] {
 	for _, e := range entries {
 		if rec := sh.slab.record(e.idx()); rec != nil {
@@ -53,61 +53,68 @@ func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]
 	for _, e := range entries {
 		idx := e.idx()
 		rec := sh.slab.record(idx)
-		if !sh.current(rec, e) {
+		if rec == nil {
 			continue
 		}
-		if sh.warning[idx] {
+		r := sh.read(rec, t.moment)
+		if !sh.current(r, e) {
+			continue
+		}
+		if len(sh.warning) > 0 && sh.warning[idx] {
 			sh.unarm(rec)
 			continue // it is armed anew when its warning has been given
 		}
-		f, due := sh.judge(rec, t.moment)
-		if !due {
-			sh.unarm(rec)
-			ends = sh.pass(rec, idx, f.r, t.moment, ends)
+		if f, due := sh.judge(r, t.moment); due {
+			t.doomed[n] = doomed[K]{rec, idx, sh.e.hash(rec.key), f}
+			n++
 			continue
 		}
-		hash := sh.e.hash(rec.key)
-		t.doomed[n] = doomed[K]{rec, idx, hash, f}
-		n++
+		sh.unarm(rec)
+		ends = sh.pass(rec, idx, r, t.moment, ends)
 	}
-	for i := range t.doomed[:n] {
-		hash := t.doomed[i].hash
+	doomed := t.doomed[:n]
+	for i := range doomed {
+		hash := doomed[i].hash
 		sh.e.shardOf(hash).index.fetch(high(hash))
 	}
-	for i := range t.doomed[:n] {
-		ends = sh.endDoomed(&t.doomed[i], t.moment, ends)
+	sh.index.mu.Lock()
+	defer sh.index.mu.Unlock()
+	for i := range doomed {
+		ends = sh.endDoomed(&doomed[i], t.moment, ends)
 	}
 	return ends
 }
 
 // endDoomed ends a session that was found due, unless a touch has come between,
-// or another of its entries before this one.
+// or another of its entries before this one. The caller holds the lock of the
+// shard's index, too.
 func (sh *shard[K, V]) endDoomed(d *doomed[K], m moment, ends []ending[K, V]) []ending[K, V] {
 	for {
 		var ok bool
-		if ends, ok = sh.claim(d.rec, d.idx, d.hash, d.finding, m, ends); ok {
+		if ends, ok = sh.claim(d.rec, d.idx, d.hash, &sh.index, d.finding, m, ends); ok {
 			return ends
 		}
-		f, due := sh.judge(d.rec, m)
-		switch {
-		case f.r.gen() != d.r.gen() || f.r.phase() > phaseDue:
+		r := sh.read(d.rec, m)
+		if r.gen() != d.r.gen() || r.phase() > phaseDue {
 			return ends
-		case !due:
+		}
+		f, due := sh.judge(r, m)
+		if !due {
 			sh.unarm(d.rec)
-			return sh.pass(d.rec, d.idx, f.r, m, ends)
+			return sh.pass(d.rec, d.idx, r, m, ends)
 		}
 		d.finding = f
 	}
 }
 
-// judge reads a session that has not ended, and reports whether it is due.
-func (sh *shard[K, V]) judge(rec *record[K], m moment) (f finding, due bool) {
-	f.r = sh.read(rec, m)
-	if f.r.phase() == phaseDue {
-		f.limit, f.why = f.r.verdict()
+// judge reports whether a session that has not ended is due.
+func (sh *shard[K, V]) judge(r reading, m moment) (f finding, due bool) {
+	f.r = r
+	if r.phase() == phaseDue {
+		f.limit, f.why = r.verdict()
 		return f, true
 	}
-	f.limit, f.why, due = sh.e.terms(f.r).due(f.r, m.now)
+	f.limit, f.why, due = sh.e.terms(r).due(r, m.now)
 	return f, due
 }
 
