@@ -3,7 +3,9 @@ package lapse_test
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lapse-go/lapse"
@@ -175,5 +177,62 @@ func TestShorterWarn(t *testing.T) {
 	e.advance(sec)
 	if len(warned) != 1 {
 		t.Errorf("%d warnings at 40, want one", len(warned))
+	}
+}
+
+// TestNoWarningOfAShortIdle gives a session an Idle of its own that is not
+// above Warn: it ends without a warning.
+func TestNoWarningOfAShortIdle(t *testing.T) {
+	for _, own := range []time.Duration{5 * sec, 10 * sec} {
+		e := newEngine(t, lapse.Policy{Name: "warned", Idle: 100 * sec, Warn: 10 * sec})
+		warned := 0
+		e.NotifyBeforeExpire(func(testEvent) { warned++ })
+		s := e.start("a")
+		s.SetIdle(own)
+		e.Advance()
+		e.advance(own - tick)
+		wantOK(t, "Alive", s.Alive(), true)
+		e.advance(tick)
+		wantOK(t, "Alive after its Idle", s.Alive(), false)
+		wantCount(t, "warnings", warned, 0)
+	}
+}
+
+// TestWarningThatWaits has a session warned while a slow hook occupies the
+// worker. What happens to the session meanwhile decides about the warning.
+func TestWarningThatWaits(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(testSession)
+		want int // warnings given when the worker is free again
+	}{
+		{"nothing", func(testSession) { settle(500 * ms) }, 1},
+		{"a touch", func(s testSession) { s.Touch(); settle(500 * ms) }, 0},
+		{"a hold", func(s testSession) { s.Hold(); settle(500 * ms) }, 0},
+		{"a touch, and it is near its end again", func(s testSession) { s.Touch(); settle(8500 * ms) }, 1},
+	} {
+		inBubble(t, c.name, func(t *testing.T) {
+			e := newDriven(t, lapse.Options{Default: lapse.Policy{Name: "warned", Idle: 10 * sec, Warn: 2 * sec}})
+			release := make(chan bool)
+			slow, err := e.Class(lapse.Policy{Name: "slow", Idle: 5 * sec})
+			if err != nil {
+				t.Fatal(err)
+			}
+			blocked, err := slow.Start("slow", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			blocked.NotifyOnExpire(func(testEvent) { <-release })
+			var warned atomic.Int64
+			s := e.start("a")
+			s.NotifyBeforeExpire(func(testEvent) { warned.Add(1) })
+			settle(8500 * ms) // its warning waits
+			c.do(s)
+			wantOK(t, "Alive", s.Alive(), true)
+			wantCount(t, "warnings while the worker is busy", int(warned.Load()), 0)
+			close(release)
+			synctest.Wait()
+			wantCount(t, "warnings", int(warned.Load()), c.want)
+		})
 	}
 }

@@ -107,6 +107,7 @@ type Engine[K comparable, V any] struct {
 	time        timeline
 	shards      []shard[K, V]
 	shardBits   uint
+	mostSlots   uint32 // of a shard: the number of a slot and one more fit in 32 bits
 	seed        maphash.Seed
 	keys        keyKind
 	classes     atomic.Pointer[[]*Class[K, V]]
@@ -159,6 +160,7 @@ func New[K comparable, V any](o Options) (*Engine[K, V], error) {
 	// Several shards a core, so that two cores seldom want the same lock.
 	e.shardBits = uint(bits.Len(uint(4*runtime.GOMAXPROCS(0) - 1)))
 	e.shards = make([]shard[K, V], 1<<e.shardBits)
+	e.mostSlots = 1<<(32-e.shardBits) - 1
 	for i := range e.shards {
 		e.shards[i].init(e, uint32(i))
 	}
@@ -513,7 +515,3 @@ func (e *Engine[K, V]) terms(r reading) *terms { return e.termsOf(r.class()) }
 
 // termsOf returns the terms of a class as they are now.
 func (e *Engine[K, V]) termsOf(class uint64) *terms { return &(*e.table.Load())[class] }
-
-// mostSlots is how many slots a shard can have: a slot's number and one more
-// fit in 32 bits.
-func (e *Engine[K, V]) mostSlots() uint32 { return 1<<(32-e.shardBits) - 1 }

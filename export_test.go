@@ -62,7 +62,10 @@ func (x *index[K, V]) check(seen map[uint32]int) error {
 			if found, ok := x.find(c.hash(), key); !ok || found != c.slot() {
 				return fmt.Errorf("slot %d is not found by its key", c.slot())
 			}
-			if ref, ok, sure := x.glance(c.hash(), &key); x.e.keys.shared() && (!ok || !sure || uint32(ref) != c.slot()) {
+			if !x.e.keys.shared() {
+				continue
+			}
+			if ref, ok, sure := x.glance(c.hash(), &key); !ok || !sure || uint32(ref) != c.slot() {
 				return fmt.Errorf("slot %d is not found by its key without the lock", c.slot())
 			}
 		}

@@ -3,10 +3,10 @@ package lapse_test
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestMain fails if an engine has left a goroutine behind.
@@ -21,20 +21,27 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// leftovers returns the stacks of the engines' goroutines. One that has been
-// told to end may still be on its way.
+// leftovers returns the stacks of the engines' goroutines, as soon as all of
+// them wait for something: one that has been told to end may still be on its
+// way.
 func leftovers() string {
 	buf := make([]byte, 1<<20)
-	for try := 0; ; try++ {
+	for {
 		var left []string
+		onTheirWay := false
 		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 			if strings.Contains(stack, "github.com/lapse-go/lapse.") {
 				left = append(left, stack)
+				onTheirWay = onTheirWay || !waits.MatchString(stack)
 			}
 		}
-		if len(left) == 0 || try == 200 {
+		if !onTheirWay {
 			return strings.Join(left, "\n\n")
 		}
-		time.Sleep(10 * time.Millisecond)
+		runtime.Gosched()
 	}
 }
+
+// waits matches the stacks of goroutines that go on only if others do
+// something.
+var waits = regexp.MustCompile(`^goroutine \d+ (gp=\S+ .*)?\[(chan (send|receive)|select|sync\.(Cond|WaitGroup)\.Wait)`)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -244,23 +245,32 @@ func TestEvictNearest(t *testing.T) {
 	})
 }
 
-// TestFullEndsOverdue starts a session on a full engine whose hooks lag behind:
-// one that is overdue makes room, also where nobody may be evicted.
+// TestFullEndsOverdue starts sessions on a full engine whose hooks lag behind,
+// so that most sessions are overdue: each time one of those makes room, and its
+// hooks run before Start returns. Nobody may be evicted.
 func TestFullEndsOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const most = 3000
+		const most, more = 3000, 10
 		e, err := lapse.New[int, int](lapse.Options{MaxSessions: most, Default: lapse.Policy{Name: "second", Idle: time.Second}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer e.Close()
+		hour, err := e.Class(lapse.Policy{Name: "hour", Idle: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var waits atomic.Bool
+		var ended atomic.Int64
 		slow := make(chan bool)
-		ended := make(map[int]int)
 		e.NotifyOnExpire(func(ev lapse.Event[int, int]) {
-			if ev.Value < most {
+			if !waits.Swap(true) {
 				<-slow
 			}
-			ended[ev.Key]++
+			if ev.Class != "second" {
+				t.Errorf("one of class %q has ended", ev.Class)
+			}
+			ended.Add(1)
 		})
 		for key := range most {
 			if _, err := e.Start(key, 0); err != nil {
@@ -272,16 +282,22 @@ func TestFullEndsOverdue(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait() // one hook waits, some sessions wait in the queue, the others are overdue
-		if n := e.Len(); n == 0 || n == most {
-			t.Fatalf("%d sessions have not been ended", n)
+		overdue := e.Len()
+		if overdue <= more || overdue == most {
+			t.Fatalf("%d sessions have not been ended", overdue)
+		}
+		for key := range most - overdue + more {
+			if _, err := hour.Start(most+key, 0); err != nil {
+				t.Fatalf("Start while %d sessions are overdue: %v", overdue, err)
+			}
+		}
+		if n := ended.Load(); n != more || e.Len() != most {
+			t.Errorf("%d sessions have made room for %d, there are %d", n, more, e.Len())
 		}
 		close(slow)
-		if _, err := e.Start(most, 0); err != nil {
-			t.Errorf("Start while most sessions are overdue: %v", err)
-		}
 		synctest.Wait()
-		if e.Len() != 1 || len(ended) != most {
-			t.Errorf("%d sessions are left, %d ended", e.Len(), len(ended))
+		if e.Len() != hour.Len() || ended.Load() != most {
+			t.Errorf("%d sessions are left, %d have ended", e.Len(), ended.Load())
 		}
 	})
 }

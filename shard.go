@@ -98,7 +98,7 @@ func (sh *shard[K, V]) unlock() {
 
 // add puts a new session into a free slot. It fails when the slab is full.
 func (sh *shard[K, V]) add(c *Class[K, V], hash uint32, key K, value V, m moment) (Session[K, V], bool) {
-	idx, ok := sh.slab.take(sh.e.mostSlots())
+	idx, ok := sh.slab.take(sh.e.mostSlots)
 	if !ok {
 		return Session[K, V]{}, false
 	}

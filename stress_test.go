@@ -3,6 +3,7 @@ package lapse_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,7 +77,7 @@ func TestStress(t *testing.T) {
 			}
 			// Hooks of deadlines may still be on their way.
 			for e.Len() > 0 || e.Stats().Queue > 0 || ended.Load() < int64(len(histories)) {
-				time.Sleep(time.Millisecond)
+				runtime.Gosched()
 			}
 			for i, h := range histories {
 				if n := h.ends.Load(); n != 1 {
@@ -141,6 +142,7 @@ func (h *history) play(t *testing.T, e *lapse.Engine[string, int], long *lapse.C
 				continue // it may have joined the hooks of the end
 			}
 		case op < 198:
+			// The calls would otherwise be over before the first deadline.
 			time.Sleep(time.Duration(r.IntN(2)) * time.Millisecond)
 			continue
 		default:

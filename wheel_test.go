@@ -220,3 +220,37 @@ func TestFarEntriesComeIn(t *testing.T) {
 		t.Errorf("%d entries came in; they were still far", n)
 	}
 }
+
+// TestSiftedEntriesAreDue has the time of a slot come while its entries are
+// being sifted.
+func TestSiftedEntriesAreDue(t *testing.T) {
+	const at, entries, sifted = 10, 100, 10
+	w := newWheel(0)
+	for idx := range uint32(entries) {
+		w.place(at, idx)
+	}
+	var buf [entries]entry
+	if n := w.sift(buf[:sifted]); n != sifted {
+		t.Fatalf("%d entries were sifted, want %d", n, sifted)
+	}
+	if next := w.next(); next != at {
+		t.Errorf("next is %d, want %d", next, at)
+	}
+	if w.advance(at - 1); w.pop(buf[:]) != 0 {
+		t.Error("entries come out a tick early")
+	}
+	if n := w.overdue(at); n != entries-sifted {
+		t.Errorf("%d entries are overdue in their tick, want %d", n, entries-sifted)
+	}
+	w.advance(at)
+	levels := make([][]int, wheelLevels)
+	for level := range levels {
+		levels[level] = make([]int, wheelSlots)
+	}
+	if w.tally(levels); levels[0][0] != entries-sifted {
+		t.Errorf("%d entries count for the present tick, want %d", levels[0][0], entries-sifted)
+	}
+	if n := w.pop(buf[:]); n != entries-sifted {
+		t.Errorf("%d entries come out in their tick, want %d", n, entries-sifted)
+	}
+}

@@ -1,7 +1,7 @@
 // Package bench_test has the benchmarks that are over soon. Their names are made
 // for benchstat:
 //
-//	go test -bench . -count 8 >new.txt
+//	go test -bench . -count 8 -timeout 0 >new.txt
 //	benchstat -col /peer new.txt
 //
 // What takes longer, or a process of its own, is measured by cmd/measure.
@@ -36,6 +36,7 @@ type subject struct {
 	touch    func(from, to int) (alive int) // of the random order, by key
 	poll     func(from, to int) (alive int) // likewise
 	byHandle func(from, to int) (alive int) // likewise, by handle
+	arrange  func()                         // when all are started, before byHandle
 	close    func()
 }
 
@@ -58,22 +59,17 @@ func newSubject[K comparable](b *testing.B, info peers.Info, kind *keys.Kind[K],
 				b.Fatal(err)
 			}
 		},
-		end:   func(from, to int) { p.End(random[from:to]) },
-		touch: func(from, to int) int { return p.Touch(random[from:to]) },
-		close: p.Close,
+		end:     func(from, to int) { p.End(random[from:to]) },
+		touch:   func(from, to int) int { return p.Touch(random[from:to]) },
+		arrange: func() {},
+		close:   p.Close,
 	}
 	if poller, ok := p.(peers.Poller[K]); ok {
 		s.poll = func(from, to int) int { return poller.Poll(random[from:to]) }
 	}
 	if h, ok := p.(peers.ByHandle); ok && handles {
-		arranged := false
-		s.byHandle = func(from, to int) int {
-			if !arranged {
-				h.Arrange(order)
-				arranged = true
-			}
-			return h.TouchHandles(from, to)
-		}
+		s.arrange = func() { h.Arrange(order) }
+		s.byHandle = h.TouchHandles
 	}
 	return s
 }
@@ -132,6 +128,7 @@ func ring(b *testing.B, build func(n int) subject, pick func(subject) func(from,
 		s := build(n)
 		defer s.close()
 		inBatches(0, n, s.start)
+		s.arrange()
 		runtime.GC()
 		touch := pick(s)
 		for _, access := range []string{"hot", "random"} {
@@ -214,27 +211,16 @@ func BenchmarkTouchKeyParallel(b *testing.B) {
 }
 
 func BenchmarkStart(b *testing.B) {
-	each(b, func(can peers.Can) bool { return can.Cancel }, false, func(b *testing.B, build func(n int) subject) {
-		n := *sessions
-		b.Run("n="+work.Count(n), func(b *testing.B) {
-			b.ReportAllocs()
-			for done := 0; done < b.N; {
-				b.StopTimer()
-				s := build(n)
-				runtime.GC()
-				b.StartTimer()
-				some := min(n, b.N-done)
-				inBatches(0, some, s.start)
-				done += some
-				b.StopTimer()
-				s.close()
-				b.StartTimer()
-			}
-		})
-	})
+	afresh(b, func(subject, int) {}, func(s subject) func(from, to int) { return s.start })
 }
 
 func BenchmarkEnd(b *testing.B) {
+	afresh(b, func(s subject, n int) { inBatches(0, n, s.start) }, func(s subject) func(from, to int) { return s.end })
+}
+
+// afresh runs a benchmark of something that is done to each session once: the
+// peers are made and prepared anew, which is not timed, when all have had it.
+func afresh(b *testing.B, prepare func(s subject, n int), pick func(subject) func(from, to int)) {
 	each(b, func(can peers.Can) bool { return can.Cancel }, false, func(b *testing.B, build func(n int) subject) {
 		n := *sessions
 		b.Run("n="+work.Count(n), func(b *testing.B) {
@@ -242,11 +228,11 @@ func BenchmarkEnd(b *testing.B) {
 			for done := 0; done < b.N; {
 				b.StopTimer()
 				s := build(n)
-				inBatches(0, n, s.start)
+				prepare(s, n)
 				runtime.GC()
-				b.StartTimer()
 				some := min(n, b.N-done)
-				inBatches(0, some, s.end)
+				b.StartTimer()
+				inBatches(0, some, pick(s))
 				done += some
 				b.StopTimer()
 				s.close()

@@ -301,6 +301,12 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
+// pass lets the fake time of a bubble pass, and what is due by then happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // A stream that has nothing to say says so, lest a proxy takes it for dead.
 func TestConformanceHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -325,18 +331,16 @@ func TestConformanceHeartbeat(t *testing.T) {
 			m.Endpoints().ServeHTTP(w, r)
 			close(done)
 		}()
-		time.Sleep(14 * sec)
-		synctest.Wait()
+		pass(14 * sec)
 		if text := w.take(); strings.Count(text, "event: ") != 1 || strings.Contains(text, "\n:") {
 			t.Errorf("within 14 s: %s", text)
 		}
-		time.Sleep(32 * sec)
-		synctest.Wait()
+		pass(32 * sec)
 		if text := w.take(); strings.Contains(text, "event: ") || strings.Count("\n"+text, "\n:") != 3 {
 			t.Errorf("from then to 46 s: %s", text)
 		}
 		// The whole time is no activity.
-		time.Sleep(15 * time.Minute)
+		pass(15 * time.Minute)
 		<-done
 		if text := w.take(); !strings.Contains(text, "event: ended\n") || !strings.Contains(text, `"reason":"idle"`) {
 			t.Errorf("the end is not told: %s", text)

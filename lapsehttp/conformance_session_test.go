@@ -367,6 +367,11 @@ func TestConformanceSession(t *testing.T) {
 		if c == nil || c.Value != b.id() || c.MaxAge != timeout || !c.Expires.Equal(epoch.Add((600+timeout)*sec)) {
 			t.Errorf("after a touch at 600 s the cookie is %v", c)
 		}
+		// Polls keep the session alive, so they keep the id as well.
+		c = b.post("/session/keepalive").want(http.StatusNoContent).cookie("sid")
+		if c == nil || c.Value != b.id() || c.MaxAge != timeout {
+			t.Errorf("after a poll the cookie is %v", c)
+		}
 		if c := b.get("/page", "X-Session-Activity", "peek").cookie("sid"); c != nil {
 			t.Errorf("after a peek the cookie is %v", c)
 		}

@@ -29,7 +29,7 @@ const (
 	sec = time.Second
 
 	// patience is how long a test waits for what is certain to come before it
-	// gives up.
+	// gives up. A test that passes never waits for it.
 	patience = time.Minute
 )
 

@@ -3,6 +3,7 @@ package lapsehttp
 import (
 	"fmt"
 	"net/http"
+	"net/textproto"
 	"strings"
 	"time"
 )
@@ -118,19 +119,20 @@ type carried struct {
 	some bool // a cookie of the name was there, whatever its shape
 }
 
-// read reads the cookies named name from the lines of the Cookie header. It
-// does not allocate.
+// read reads the cookies named name from the lines of the Cookie header, as
+// net/http does, only that it does not allocate, and so needs no limit to their
+// number.
 func (c *carried) read(lines []string, name string) {
 	for _, line := range lines {
 		for len(line) > 0 {
 			var part string
 			part, line, _ = strings.Cut(line, ";")
-			part = strings.Trim(part, " \t")
-			if len(part) <= len(name) || part[len(name)] != '=' || part[:len(name)] != name {
+			key, value, ok := strings.Cut(textproto.TrimString(part), "=")
+			if !ok || textproto.TrimString(key) != name {
 				continue
 			}
 			c.some = true
-			if id, ok := parseID(part[len(name)+1:]); ok {
+			if id, ok := parseID(value); ok {
 				c.add(id)
 			}
 		}

@@ -156,10 +156,9 @@ func (m *Manager[V]) status(q *exchange[V]) state {
 			return st
 		}
 	}
-	st := state{State: "none", ServerTime: m.engine.Now().UnixMilli()}
+	st := state{State: "none", ServerTime: m.engine.Now().UnixMilli(), farewell: m.farewell(m.ending(&q.carried))}
 	if live || q.carried.some {
 		st.State = "ended"
-		st.farewell = m.farewell(m.ending(&q.carried))
 	}
 	return st
 }

@@ -132,13 +132,13 @@ func TestEvents(t *testing.T) {
 		}
 		// A touch by another window, soon and later.
 		touch := func() { serve(t, m.Require(ok), request("GET", "/", id), http.StatusOK) }
-		time.Sleep(500 * time.Millisecond)
+		pass(500 * time.Millisecond)
 		touch()
 		p.want()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		touch()
 		p.want("extended:10000")
-		time.Sleep(7 * time.Second)
+		pass(7 * time.Second)
 		p.want("warning:3000")
 		// A warning that a touch has overtaken is none.
 		deadline, _ := s.Deadline()
@@ -148,7 +148,7 @@ func TestEvents(t *testing.T) {
 			}
 		})
 		p.want()
-		time.Sleep(10 * time.Millisecond)
+		pass(10 * time.Millisecond)
 		serve(t, m.Endpoints(), request("POST", "/session/keepalive", id), http.StatusNoContent)
 		p.want("extended:10000")
 		// What nobody tells the stream it sees at the next beat.
@@ -157,10 +157,10 @@ func TestEvents(t *testing.T) {
 		p.want("extended:3600000")
 		s.SetIdle(time.Minute)
 		p.want()
-		time.Sleep(heartbeat - 8510*time.Millisecond)
+		pass(heartbeat - 8510*time.Millisecond)
 		p.want(":", "extended:53510")
 		s.SetIdle(0)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		data := p.want("warning:3000", "ended")
 		if want := fmt.Sprintf(`{"reason":"idle","endedAt":%d,"login":"/login"}`, time.Now().Add(-6490*time.Millisecond).UnixMilli()); data != want {
 			t.Errorf("%s, want %s", data, want)
@@ -190,7 +190,7 @@ func TestEventsOfOneSession(t *testing.T) {
 		}
 		a.cancel()
 		a.gone()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		serve(t, m.Require(ok), request("GET", "/", id), http.StatusOK)
 		b.want("extended:10000")
 		c.want()
@@ -241,14 +241,14 @@ func TestEventsPromoted(t *testing.T) {
 			}
 		})
 		p.want("extended:60000")
-		time.Sleep(12 * time.Second)
+		pass(12 * time.Second)
 		if old.Alive() {
 			t.Error("the old session lives")
 		}
 		p.want()
-		time.Sleep(47 * time.Second)
+		pass(47 * time.Second)
 		p.want(":", ":", ":", "warning:1000")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		p.want(":", "ended")
 		p.gone()
 		serve(t, m.Endpoints(), request("GET", "/session/events", sentID(t, w)), http.StatusNoContent)
@@ -274,7 +274,7 @@ func TestEventsSoonAfterWarning(t *testing.T) {
 		p := open(t, m, id)
 		p.want("extended:1000")
 		for range 3 {
-			time.Sleep(250 * time.Millisecond)
+			pass(250 * time.Millisecond)
 			p.want("warning:800")
 			serve(t, m.Require(ok), request("GET", "/", id), http.StatusOK)
 			p.want("extended:1000")
@@ -348,7 +348,7 @@ func TestEventsClosed(t *testing.T) {
 		p.want("extended:900000")
 		m.engine.Close()
 		p.want()
-		time.Sleep(2 * heartbeat)
+		pass(2 * heartbeat)
 		if data := p.want(":", ":", "ended"); data != "{}" {
 			t.Error(data)
 		}
@@ -364,13 +364,36 @@ func TestEventsLateHook(t *testing.T) {
 		s, id := start(t, m, "Ada")
 		p := open(t, m, id)
 		p.want("extended:10000")
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		m.streams.look(s)
 		p.want()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		p.want(":")
 		m.engine.Advance()
 		if data := p.want("ended"); !strings.Contains(data, `"reason":"idle"`) {
+			t.Error(data)
+		}
+		p.gone()
+	})
+}
+
+// TestEventsSlowHooks has a stream look at its session while other hooks of the
+// end hold up the one that knows the reason.
+func TestEventsSlowHooks(t *testing.T) {
+	inBubble(t, lapse.Options{Default: eventPolicy}, Options[string]{}, func(t *testing.T, m *testManager) {
+		s, id := start(t, m, "Ada")
+		held := make(chan struct{})
+		s.NotifyOnExpire(func(testEvent) { <-held })
+		p := open(t, m, id)
+		p.want("extended:10000")
+		go s.Expire()
+		synctest.Wait()
+		m.streams.look(s)
+		p.want()
+		pass(heartbeat)
+		p.want(":")
+		close(held)
+		if data := p.want("ended"); !strings.Contains(data, `"reason":"expired"`) {
 			t.Error(data)
 		}
 		p.gone()
@@ -383,7 +406,7 @@ func TestEventsUnlimited(t *testing.T) {
 		_, id := start(t, m, "Ada")
 		p := open(t, m, id)
 		p.want("extended")
-		time.Sleep(heartbeat)
+		pass(heartbeat)
 		serve(t, m.Require(ok), request("GET", "/", id), http.StatusOK)
 		p.want(":")
 		p.cancel()

@@ -100,7 +100,7 @@ func (q *exchange[V]) use(id ID) {
 		q.held = true
 	}
 	q.session, q.id, q.live = s, id, true
-	q.sends = renewed || q.activity == Touch && q.m.cookies.persistent()
+	q.sends = renewed || q.activity != Peek && q.m.cookies.persistent()
 	if q.activity != Peek {
 		q.m.streams.look(s)
 	}

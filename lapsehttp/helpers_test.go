@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/lapse-go/lapse"
 )
@@ -45,6 +46,12 @@ func newTest(t testing.TB, eo lapse.Options, o Options[string]) *testManager {
 // inBubble runs f with a manager in fake time.
 func inBubble(t *testing.T, eo lapse.Options, o Options[string], f func(*testing.T, *testManager)) {
 	synctest.Test(t, func(t *testing.T) { f(t, newTest(t, eo, o)) })
+}
+
+// pass lets the fake time of a bubble pass, and what is due by then happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // start starts a session as an embedding program may, and returns its id.

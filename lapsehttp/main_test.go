@@ -36,9 +36,9 @@ func leftovers() string {
 				left = append(left, stack)
 			}
 		}
-		if len(left) == 0 || try == 200 {
+		if len(left) == 0 || try == int(patience/ms) {
 			return strings.Join(left, "\n\n")
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(ms) // nothing tells when a goroutine has ended
 	}
 }

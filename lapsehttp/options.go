@@ -27,8 +27,8 @@ type Options[V any] struct {
 	// a cookie that the browser forgets when it is closed; each of Name, Path
 	// and SameSite that is not set is as that. HttpOnly always holds, and so
 	// does Secure unless Insecure. With MaxAge above zero the browser keeps the
-	// cookie for as many seconds from the last Touch. Value, Expires and a
-	// negative MaxAge are errors.
+	// cookie for as many seconds from the last request that was a Touch or a
+	// Poll. Value, Expires and a negative MaxAge are errors.
 	Cookie http.Cookie
 	// Insecure is for development, on plain HTTP: cookies are not Secure, and
 	// the name of the zero Cookie is session.

@@ -11,7 +11,8 @@ import "time"
 // timer that the reset has armed is stopped, and the touch has lost. So a touch
 // by key needs the lock of its shard for the look-up alone.
 //
-// A handle is the timer and the time-out, which time.Timer does not remember.
+// A handle is the timer and the time-out, which time.Timer does not remember. A
+// timer knows one time-out alone: it cannot tell polls from touches.
 
 var infoAfterFunc = Info{
 	Name: "afterfunc",
@@ -41,9 +42,7 @@ type afterFuncPeer[K comparable, V any] struct {
 func newAfterFunc[K comparable, V any](c Config[K], value V) *afterFuncPeer[K, V] {
 	p := &afterFuncPeer[K, V]{c: c, value: value, handles: newHandles[timerHandle](c.Handles, c.Sessions)}
 	p.shards.init(&c)
-	for i := range p.shards.all {
-		p.shards.all[i].s = make(map[K]*timedSession[V])
-	}
+	p.shards.each(func(sessions *map[K]*timedSession[V]) { *sessions = make(map[K]*timedSession[V]) })
 	return p
 }
 
@@ -124,23 +123,15 @@ func (p *afterFuncPeer[K, V]) End(keys []K) {
 }
 
 func (p *afterFuncPeer[K, V]) Len() (n int) {
-	for i := range p.shards.all {
-		sh := &p.shards.all[i]
-		sh.Lock()
-		n += len(sh.s)
-		sh.Unlock()
-	}
+	p.shards.each(func(sessions *map[K]*timedSession[V]) { n += len(*sessions) })
 	return n
 }
 
 func (p *afterFuncPeer[K, V]) Close() {
-	for i := range p.shards.all {
-		sh := &p.shards.all[i]
-		sh.Lock()
-		for _, s := range sh.s {
+	p.shards.each(func(sessions *map[K]*timedSession[V]) {
+		for _, s := range *sessions {
 			s.timer.Stop()
 		}
-		clear(sh.s)
-		sh.Unlock()
-	}
+		clear(*sessions)
+	})
 }

@@ -10,14 +10,15 @@ import (
 
 // bigcache with its DefaultConfig, told how many sessions there will be, which it
 // recommends where that is known. Keys are strings, values are bytes, and one
-// time-out holds for all entries: that of the first class here, so that the ends
-// are not spread. It extends no entry by reading it, so a touch is Get and Set.
+// time-out holds for all entries: that of the last class here, the longest, so
+// that the ends are not spread. It extends no entry by reading it, so a touch is Get and Set.
 // Set appends to a queue, and what it replaces stays there until the life window
 // has passed: touches cost memory.
 //
 // It has a clock of seconds: an entry ends up to a second early or late, and is
 // removed by a sweep each second, in the order of the queue. Until then Get finds
-// it. OnRemove is the hook; it runs under the lock of a shard.
+// it. OnRemove is the hook; it runs under the lock of a shard. It has no handles,
+// and cannot tell polls from touches.
 
 var infoBigCache = Info{
 	Name:   "bigcache",

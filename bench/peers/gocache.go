@@ -10,7 +10,8 @@ import (
 // OnEvicted. A touch is Replace, which does nothing but tell so if there is no
 // such session: one call under one lock. A caller who has not got the session's
 // value at hand would have to Get it first. Expired entries are hidden at once
-// and swept once a second, under the one lock of the cache.
+// and swept once a second, under the one lock of the cache. It has no handles, no
+// keys but strings, and cannot tell polls from touches.
 
 var infoGoCache = Info{
 	Name:   "go-cache",

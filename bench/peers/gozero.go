@@ -10,7 +10,8 @@ import (
 // its own cache has. It is a wheel with keys: MoveTimer is the touch, and does not
 // tell whether there was a session. All calls are sent to the wheel's goroutine
 // over channels without buffer, and keys and values are of type any. Times are cut
-// to whole steps, so that a session ends up to a second early.
+// to whole steps, so that a session ends up to a second early. It cannot count its
+// sessions, has no handles, and cannot tell polls from touches.
 
 var infoGoZero = Info{
 	Name:   "go-zero",

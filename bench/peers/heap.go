@@ -7,9 +7,9 @@ import (
 
 // container/heap, as in the priority queue of its documentation: items know
 // their place in the heap, and a touch is heap.Fix. A sharded map leads from key
-// to item. Each shard has a heap and one timer, armed for the heap's least
-// deadline; a touch that moves the least one away leaves the timer alone, and the
-// timer looks again.
+// to item. Each shard has a heap, and the timer of [queues]. It is measured
+// by key alone: its items are no handles, as the shard's lock is not among what
+// they know. It cannot tell polls from touches.
 
 var infoHeap = Info{
 	Name: "heap",
@@ -47,95 +47,67 @@ func (q *heapQueue[K, V]) Pop() any {
 	return item
 }
 
+// A heapShard is the queue of a shard, and the way to its items.
 type heapShard[K comparable, V any] struct {
 	items map[K]*heapItem[K, V]
-	queue heapQueue[K, V]
-	timer *time.Timer
-	armed int64 // when the timer fires; 0: it is not armed
+	order heapQueue[K, V]
 }
 
+func (h *heapShard[K, V]) len() int { return len(h.order) }
+
+func (h *heapShard[K, V]) least() (deadline int64, ok bool) {
+	if len(h.order) == 0 {
+		return 0, false
+	}
+	return h.order[0].deadline, true
+}
+
+func (h *heapShard[K, V]) pop() K {
+	item := heap.Pop(&h.order).(*heapItem[K, V])
+	delete(h.items, item.key)
+	return item.key
+}
+
+func (h *heapShard[K, V]) clear() { h.items, h.order = make(map[K]*heapItem[K, V]), nil }
+
 type heapPeer[K comparable, V any] struct {
-	c      Config[K]
-	shards shards[K, heapShard[K, V]]
+	queues queues[K, heapShard[K, V], *heapShard[K, V]]
 	value  V
 }
 
 func newHeap[K comparable, V any](c Config[K], value V) *heapPeer[K, V] {
-	p := &heapPeer[K, V]{c: c, value: value}
-	p.shards.init(&c)
-	for i := range p.shards.all {
-		sh := &p.shards.all[i]
-		sh.s.items = make(map[K]*heapItem[K, V])
-	}
+	p := &heapPeer[K, V]{value: value}
+	p.queues.init(c)
 	return p
-}
-
-// arm sees to it that the shard's timer fires at the least deadline or before.
-func (p *heapPeer[K, V]) arm(sh *shard[heapShard[K, V]], now int64) {
-	if len(sh.s.queue) == 0 {
-		return
-	}
-	least := sh.s.queue[0].deadline
-	if sh.s.armed != 0 && sh.s.armed <= least {
-		return
-	}
-	sh.s.armed = least
-	if sh.s.timer == nil {
-		sh.s.timer = time.AfterFunc(time.Duration(least-now), func() { p.expire(sh) })
-	} else {
-		sh.s.timer.Reset(time.Duration(least - now))
-	}
-}
-
-func (p *heapPeer[K, V]) expire(sh *shard[heapShard[K, V]]) {
-	due := make([]K, 0, mostAtOnce)
-	for more := true; more; {
-		due = due[:0]
-		sh.Lock()
-		sh.s.armed = 0
-		now := p.shards.now()
-		for len(sh.s.queue) > 0 && sh.s.queue[0].deadline <= now && len(due) < mostAtOnce {
-			item := heap.Pop(&sh.s.queue).(*heapItem[K, V])
-			delete(sh.s.items, item.key)
-			due = append(due, item.key)
-		}
-		if more = len(due) == mostAtOnce; !more {
-			p.arm(sh, now)
-		}
-		sh.Unlock()
-		for _, key := range due {
-			p.c.end(key)
-		}
-	}
 }
 
 func (p *heapPeer[K, V]) Start(keys []K) error {
 	for _, key := range keys {
-		p.StartFor(key, p.c.idle(key))
+		p.StartFor(key, p.queues.c.idle(key))
 	}
 	return nil
 }
 
 func (p *heapPeer[K, V]) StartFor(key K, idle time.Duration) error {
-	now := p.shards.now()
+	now := p.queues.shards.now()
 	item := &heapItem[K, V]{deadline: now + int64(idle), idle: idle, key: key, value: p.value}
-	sh := p.shards.of(key)
+	sh := p.queues.shards.of(key)
 	sh.Lock()
-	sh.s.items[key] = item
-	heap.Push(&sh.s.queue, item)
-	p.arm(sh, now)
+	sh.s.queue.items[key] = item
+	heap.Push(&sh.s.queue.order, item)
+	p.queues.arm(sh, item.deadline, now)
 	sh.Unlock()
 	return nil
 }
 
 func (p *heapPeer[K, V]) Touch(keys []K) (alive int) {
 	for _, key := range keys {
-		now := p.shards.now()
-		sh := p.shards.of(key)
+		now := p.queues.shards.now()
+		sh := p.queues.shards.of(key)
 		sh.Lock()
-		if item := sh.s.items[key]; item != nil && item.deadline > now {
+		if item := sh.s.queue.items[key]; item != nil && item.deadline > now {
 			item.deadline = now + int64(item.idle)
-			heap.Fix(&sh.s.queue, item.index)
+			heap.Fix(&sh.s.queue.order, item.index)
 			alive++
 		}
 		sh.Unlock()
@@ -145,39 +117,19 @@ func (p *heapPeer[K, V]) Touch(keys []K) (alive int) {
 
 func (p *heapPeer[K, V]) End(keys []K) {
 	for _, key := range keys {
-		sh := p.shards.of(key)
+		sh := p.queues.shards.of(key)
 		sh.Lock()
-		item := sh.s.items[key]
+		item := sh.s.queue.items[key]
 		if item != nil {
-			delete(sh.s.items, key)
-			heap.Remove(&sh.s.queue, item.index)
+			delete(sh.s.queue.items, key)
+			heap.Remove(&sh.s.queue.order, item.index)
 		}
 		sh.Unlock()
 		if item != nil {
-			p.c.end(key)
+			p.queues.c.end(key)
 		}
 	}
 }
 
-func (p *heapPeer[K, V]) Len() (n int) {
-	for i := range p.shards.all {
-		sh := &p.shards.all[i]
-		sh.Lock()
-		n += len(sh.s.queue)
-		sh.Unlock()
-	}
-	return n
-}
-
-func (p *heapPeer[K, V]) Close() {
-	for i := range p.shards.all {
-		sh := &p.shards.all[i]
-		sh.Lock()
-		if sh.s.timer != nil {
-			sh.s.timer.Stop()
-		}
-		sh.s.queue = nil
-		clear(sh.s.items)
-		sh.Unlock()
-	}
-}
+func (p *heapPeer[K, V]) Len() int { return p.queues.len() }
+func (p *heapPeer[K, V]) Close()   { p.queues.close() }

@@ -9,7 +9,8 @@ import (
 
 // lapse with default Options. Sessions belong to as many classes as there are
 // time-outs, and a session with a time-out of its own is given it with SetIdle:
-// that is two calls.
+// that is two calls. To end a session by its key takes two, as well: Get and
+// Expire. It cannot end a session more exactly than by its tick, 10 ms.
 
 var infoLapse = Info{
 	Name:  "lapse",

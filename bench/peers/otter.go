@@ -15,7 +15,8 @@ import (
 // the documentation gives precedence over OnAtomicDeletion: that one runs under a
 // lock and may not call the cache. A read that would move the end by less than a
 // second leaves it where it is, and a session may end up to a second early.
-// Expired entries are dropped by maintenance, once a second at least.
+// Expired entries are dropped by maintenance, once a second at least. It has no
+// handles, and cannot tell polls from touches by the call.
 
 var infoOtter = Info{
 	Name:   "otter",

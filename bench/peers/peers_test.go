@@ -256,6 +256,49 @@ func testPeer[K comparable, V any](t *testing.T, info Info, kind *keys.Kind[K], 
 	}
 }
 
+// TestCrowd has more sessions end in one shard than are taken out at once, and
+// others that stay.
+func TestCrowd(t *testing.T) {
+	kind := keys.IDs()
+	kind.Shard = func(keys.ID) uint64 { return 5 }
+	for _, name := range []string{"heap", "btree", "sweep"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const due, stay = 2*mostAtOnce + 3, 7
+			e := new(ends)
+			p, err := New(name, Config[keys.ID]{Kind: kind, Idles: []time.Duration{near}, Sessions: due + stay, OnEnd: e.tell}, struct{}{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(p.Close)
+			for number := range uint32(stay) {
+				if err := p.StartFor(kind.Make(due+number), far); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := time.Now()
+			if err := p.Start(kind.Table(keys.Ascending(0, due))); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "all that are due have ended", func() bool { return p.Len() == stay })
+			eventually(t, "all ends are told", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.by) == due })
+			for number := range uint32(due) {
+				if times, at := e.of(number); times != 1 || at.Before(before.Add(near)) {
+					t.Errorf("the hook was told %d times that %d has ended, %v after the start", times, number, at.Sub(before))
+				}
+			}
+			// The timer is armed for what is left: a session that comes then ends.
+			if err := p.StartFor(kind.Make(due+stay), near); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "one that was started later has ended", func() bool { times, _ := e.of(due + stay); return times == 1 })
+			if got := p.Len(); got != stay {
+				t.Errorf("%d sessions are left, want %d", got, stay)
+			}
+		})
+	}
+}
+
 func TestNames(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, info := range List() {

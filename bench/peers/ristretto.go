@@ -17,7 +17,8 @@ import (
 // Entries are known by two hashes of 64 bits; of a 16-byte key they are its
 // halves, which KeyToHash allows and which is cheaper than the default. OnEvict
 // tells of ends by time, which come in steps of five seconds, and not of those by
-// Del. Of hex keys the default hashes are used, and ends are not told.
+// Del. Of hex keys the default hashes are used, and ends are not told. It has no
+// handles, and cannot tell polls from touches; keys are strings or integers.
 
 var infoRistretto = Info{
 	Name:   "ristretto",

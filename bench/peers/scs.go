@@ -11,7 +11,9 @@ import (
 // The memory store of scs, without the session manager around it, which encodes
 // values with gob. A touch is Find and Commit: what the manager's middleware does
 // with each request where there is an idle time-out. Expired sessions are hidden
-// at once, and swept once a minute, which is the default. The store has no hook.
+// at once, and swept once a minute, which is the default. The store has no hook,
+// no handles, no keys but strings and no values but bytes, and cannot tell polls
+// from touches.
 
 var infoSCS = Info{
 	Name:   "scs",

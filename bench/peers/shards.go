@@ -31,6 +31,16 @@ func (sh *shards[K, S]) init(c *Config[K]) {
 
 func (sh *shards[K, S]) of(key K) *shard[S] { return &sh.all[sh.bits(key)%shardCount] }
 
+// each calls f with all shards in turn, under their locks.
+func (sh *shards[K, S]) each(f func(*S)) {
+	for i := range sh.all {
+		one := &sh.all[i]
+		one.Lock()
+		f(&one.s)
+		one.Unlock()
+	}
+}
+
 // now returns the nanoseconds since the start: the cheapest clock that the
 // library has, half as dear as time.Now.
 func (sh *shards[K, S]) now() int64 { return int64(time.Since(sh.start)) }

@@ -8,7 +8,9 @@ import "time"
 // sweep locks one shard at a time, and calls hooks without the lock.
 //
 // The map holds values. Pointers would spare a touch the second look-up, which
-// writes, and cost each session an allocation and the collector the walk.
+// writes, and cost each session an allocation and the collector the walk. So
+// there is nothing to have a handle of: with pointers, a touch by handle would be
+// that of the [Floor]. It cannot tell polls from touches.
 
 var infoSweep = Info{
 	Name:  "sweep",
@@ -34,9 +36,7 @@ type sweepPeer[K comparable, V any] struct {
 func newSweep[K comparable, V any](c Config[K], value V) *sweepPeer[K, V] {
 	p := &sweepPeer[K, V]{c: c, value: value, stop: make(chan struct{})}
 	p.shards.init(&c)
-	for i := range p.shards.all {
-		p.shards.all[i].s = make(map[K]sweptSession[V])
-	}
+	p.shards.each(func(sessions *map[K]sweptSession[V]) { *sessions = make(map[K]sweptSession[V]) })
 	go p.run()
 	return p
 }
@@ -117,12 +117,7 @@ func (p *sweepPeer[K, V]) End(keys []K) {
 }
 
 func (p *sweepPeer[K, V]) Len() (n int) {
-	for i := range p.shards.all {
-		sh := &p.shards.all[i]
-		sh.Lock()
-		n += len(sh.s)
-		sh.Unlock()
-	}
+	p.shards.each(func(sessions *map[K]sweptSession[V]) { n += len(*sessions) })
 	return n
 }
 

@@ -11,7 +11,8 @@ import (
 // which tells whether there is a session, and SetWithTTL, which gives it the
 // time-out again. If it ends in between, it is started anew: theine has no call
 // that does both. The removal listener is its hook. The entry pool stays off, as
-// it is by default: it is documented to race.
+// it is by default: it is documented to race. It has no handles, and cannot tell
+// polls from touches.
 
 var infoTheine = Info{
 	Name:   "theine",

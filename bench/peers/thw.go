@@ -13,7 +13,8 @@ import (
 // number, which its caller needs in any case: in the server it is the message
 // store that knows them. As there, a timer is armed for the next deadline, but
 // for no less than 250 ms, and tasks are expired under the lock. A session is
-// touched by its number, which is a handle; there are no keys and no values.
+// touched by its number, which is a handle; there are no keys and no values. It
+// cannot tell polls from touches.
 
 var infoTHW = Info{
 	Name:   "thw",
@@ -92,9 +93,9 @@ func (p *thwPeer[K]) Start(keys []K) error {
 
 func (p *thwPeer[K]) StartFor(key K, idle time.Duration) error {
 	number := p.c.Kind.Number(key)
+	now := time.Now().UnixNano()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now().UnixNano()
 	p.deadlines[number] = now + int64(idle)
 	p.count++
 	err := p.wheel.Add(uint64(number), p.deadlines[number])
@@ -107,10 +108,10 @@ func (p *thwPeer[K]) Arrange(order []uint32) { p.table = order }
 
 func (p *thwPeer[K]) TouchHandles(from, to int) (alive int) {
 	for _, number := range p.table[from:to] {
-		idle := p.c.Idles[int(number)%len(p.c.Idles)]
+		deadline := time.Now().UnixNano() + int64(p.c.Idles[int(number)%len(p.c.Idles)])
 		p.mu.Lock()
 		if old := p.deadlines[number]; old != 0 {
-			p.deadlines[number] = time.Now().UnixNano() + int64(idle)
+			p.deadlines[number] = deadline
 			if p.wheel.Update(uint64(number), old, p.deadlines[number]) == nil {
 				alive++
 			}

@@ -10,7 +10,9 @@ import (
 // ttlcache as in its documentation: New, then go Start, which sleeps until the
 // earliest end; Get extends what it finds. Its method Touch does so, too, and
 // somewhat cheaper, but does not tell whether there was a session, which a server
-// must know. OnEviction runs the hook on a goroutine for each end.
+// must know. OnEviction runs the hook on a goroutine for each end. It has no
+// handles, and cannot tell polls from touches: WithDisableTouchOnHit makes a Get
+// extend nothing, which is neither.
 
 var infoTTLCache = Info{
 	Name:   "ttlcache",

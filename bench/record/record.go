@@ -156,12 +156,32 @@ func (f *File) Has(name string, run int) bool {
 	return slices.ContainsFunc(f.Results, func(r Result) bool { return r.Name == name && r.Run == run })
 }
 
+// Suits returns an error if the file has results that were taken with another
+// machine or another Go: their medians together would say nothing.
+func (f *File) Suits(s Setting) error {
+	for _, have := range f.Settings {
+		if have.Machine != s.Machine || have.Go != s.Go {
+			return fmt.Errorf("%s has results of %v with %s, and this is %v with %s: write to another file, with -o", f.Path, have.Machine, have.Go, s.Machine, s.Go)
+		}
+	}
+	return nil
+}
+
+// Disturbed is how many cores other programs may take while something is
+// measured before the result counts as disturbed.
+const Disturbed = 0.1
+
+// Disturbed reports whether other programs took so much meanwhile that the
+// measurement should be repeated.
+func (r Result) Disturbed() bool { return r.Others > Disturbed }
+
 // A Cell is what the runs of one measurement found.
 type Cell struct {
-	Spec   work.Spec
-	Runs   int
-	Errors []string
-	values map[string][]float64 // by name; sorted
+	Spec      work.Spec
+	Runs      int
+	Disturbed int // of the runs
+	Errors    []string
+	values    map[string][]float64 // by name; sorted
 }
 
 // Cells returns what was measured, in the order of the file.
@@ -185,6 +205,9 @@ func (f *File) Cells() ([]Cell, error) {
 			continue
 		}
 		c.Runs++
+		if r.Disturbed() {
+			c.Disturbed++
+		}
 		for name, v := range r.Values {
 			values := append(c.values[name], v)
 			slices.Sort(values)
@@ -206,11 +229,7 @@ func (c Cell) Sample(name string) (s Sample, ok bool) {
 	if len(v) == 0 {
 		return s, false
 	}
-	s = Sample{Median: v[len(v)/2], Least: v[0], Most: v[len(v)-1], Runs: len(v)}
-	if len(v)%2 == 0 {
-		s.Median = (v[len(v)/2-1] + v[len(v)/2]) / 2
-	}
-	return s, true
+	return Sample{Median: work.Median(v), Least: v[0], Most: v[len(v)-1], Runs: len(v)}, true
 }
 
 // Names returns the names of the values, sorted.

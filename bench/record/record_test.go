@@ -63,6 +63,9 @@ func TestFile(t *testing.T) {
 	if got, ok := cells[0].Sample("op_ns"); !ok || got != (Sample{Median: 20, Least: 10, Most: 30, Runs: 3}) {
 		t.Errorf("the sample is %+v, %v", got, ok)
 	}
+	if got, ok := cells[1].Sample("op_ns"); !ok || got != (Sample{Median: 5, Least: 5, Most: 5, Runs: 1}) {
+		t.Errorf("the sample of a run that worked and one that broke is %+v, %v", got, ok)
+	}
 	if _, ok := cells[0].Sample("nothing"); ok {
 		t.Error("there is a sample of a value that was not measured")
 	}
@@ -99,5 +102,51 @@ func TestHere(t *testing.T) {
 	}
 	if again := Here(); again.ID != s.ID {
 		t.Errorf("the same setting is %s once, and %s then", s.ID, again.ID)
+	}
+}
+
+// TestDisturbed checks that what others did is counted, in the runs of a cell.
+func TestDisturbed(t *testing.T) {
+	f := &File{Path: filepath.Join(t.TempDir(), "results.jsonl")}
+	for i, others := range []float64{0, Disturbed, 0.11, -1, 1.5} {
+		r := result("touch/peer=lapse/n=1k", i+1, float64(10*i))
+		r.Others = others
+		if err := f.Add(Setting{ID: "here"}, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cells, err := f.Cells()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cells[0].Runs != 5 || cells[0].Disturbed != 2 {
+		t.Errorf("2 of 5 runs were disturbed, and the cell is %+v", cells[0])
+	}
+	for _, tt := range []struct {
+		busy      float64
+		own, wall time.Duration
+		want      float64
+	}{{2, time.Second, 2 * time.Second, 0.5}, {1, time.Second, time.Second, 0}, {1.99, 2 * time.Second, time.Second, 0}, {3, time.Second, time.Second, 2}} {
+		if got := cores(tt.busy, tt.own, tt.wall); got != tt.want {
+			t.Errorf("of %v s in %v, %v of them our own, others took %v cores, want %v", tt.busy, tt.wall, tt.own, got, tt.want)
+		}
+	}
+}
+
+func TestSuits(t *testing.T) {
+	here := Here()
+	f := &File{Path: "results.jsonl", Settings: []Setting{here}}
+	later := here
+	later.ID, later.Lapse = "later", "another"
+	if err := f.Suits(later); err != nil {
+		t.Errorf("another revision on the same machine: %v", err)
+	}
+	machine, newer := here, here
+	machine.Machine.Cores++
+	newer.Go += "1"
+	for _, s := range []Setting{machine, newer} {
+		if f.Suits(s) == nil {
+			t.Errorf("results of %v, %s may be added to those of %v, %s", s.Machine, s.Go, here.Machine, here.Go)
+		}
 	}
 }

@@ -71,8 +71,13 @@ func TestBars(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !met || strings.Contains(b.String(), "missed") || strings.Contains(b.String(), "not ") {
+	if !met || strings.Contains(b.String(), "| missed") || strings.Contains(b.String(), "not measured:") {
 		t.Errorf("all bars are met, and the list is\n%s", b.String())
+	}
+	for _, want := range []string{"6 times faster", "afterfunc 200 ns", "10.0×", "bare 200 ns", "640 B", " met, 0 missed, 0 not measured."} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("there is no %q in\n%s", want, b.String())
+		}
 	}
 	for _, tt := range []struct {
 		name  string
@@ -120,13 +125,57 @@ func TestBars(t *testing.T) {
 		if !found {
 			t.Errorf("there is no result %s", tt.name)
 		}
-		if met, err := Bars(&strings.Builder{}, &changed, false); err != nil || met {
-			t.Errorf("with %s of %s at %v all bars are met: %v", tt.value, tt.name, tt.worse, err)
+		b.Reset()
+		if met, err := Bars(&b, &changed, false); err != nil || met || strings.Contains(b.String(), " 0 missed") {
+			t.Errorf("with %s of %s at %v: %v, %v\n%s", tt.value, tt.name, tt.worse, met, err, b.String())
 		}
 	}
 	empty := &record.File{Results: f.Results[:1]}
 	if met, err := Bars(&strings.Builder{}, empty, false); err != nil || met {
 		t.Errorf("with one result all bars are met: %v", err)
+	}
+}
+
+// TestBest checks who counts as the best peer.
+func TestBest(t *testing.T) {
+	r, err := newResults(&record.File{Results: []record.Result{
+		{Name: "start/peer=lapse/n=1M/procs=1", Run: 1, Values: work.Values{"op_ns": 100}},
+		{Name: "start/peer=thw/n=1M/procs=1", Run: 1, Values: work.Values{"op_ns": 50}}, // which has no keys
+		{Name: "start/peer=scs/n=1M/procs=1", Run: 1, Values: work.Values{"op_ns": 300}},
+		{Name: "start/peer=sweep/n=1M/procs=1", Run: 1, Values: work.Values{"op_ns": 200}, Others: 1},
+		{Name: "storm/peer=sweep/n=1M/procs=1", Run: 1, Values: work.Values{"last_ms": 200, "early": 0, "lost": 0}},
+		{Name: "storm/peer=otter/n=1M/procs=1", Run: 1, Values: work.Values{"last_ms": 100, "early": 1, "lost": 0}},
+		{Name: "storm/peer=theine/n=1M/procs=1", Run: 1, Values: work.Values{"last_ms": 50, "early": 0, "lost": 7}},
+		{Name: "storm/peer=heap/n=1M/procs=1", Run: 1, Error: "it broke"},
+		{Name: "bytes/peer=scs/access=touched/n=1M/procs=1", Run: 1, Values: work.Values{"heap_B": 40, "dead": 20_000}},
+		{Name: "bytes/peer=otter/access=touched/n=1M/procs=1", Run: 1, Values: work.Values{"heap_B": 130, "dead": 5}},
+		{Name: "touch/peer=thw/by=handle/access=hot/n=1M/procs=1", Run: 1, Values: work.Values{"op_ns": 30}},
+		{Name: "touch/peer=floor/by=handle/access=hot/n=1M/procs=1", Run: 1, Values: work.Values{"op_ns": 20}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		spec        work.Spec
+		value, want string
+	}{
+		{work.Spec{Case: work.Start, N: million}, "op_ns", "sweep"},
+		{work.Spec{Case: work.Storm, N: million}, "last_ms", "sweep"},
+		{work.Spec{Case: work.Touch, By: "handle", Access: "hot", N: million}, "op_ns", "thw"},
+		{work.Spec{Case: work.Bytes, Access: "touched", N: million}, "heap_B", "otter"},
+		{work.Spec{Case: work.End, N: million}, "op_ns", ""},
+	} {
+		if peer, _, ok := r.least(tt.spec, tt.value); peer != tt.want || ok != (tt.want != "") {
+			t.Errorf("the best peer of %v is %q, want %q", tt.spec, peer, tt.want)
+		}
+	}
+	for _, bar := range r.bars() {
+		if bar.What == "start, with key" && bar.Want == "faster than every keyed peer" && (bar.verdict() != "met, disturbed" || bar.Ratio != "2.00×" || bar.Lapse != "100 ns") {
+			t.Errorf("the bar of starts is %+v: %s", bar, bar.verdict())
+		}
+		if strings.HasPrefix(bar.What, "forced") && bar.verdict() != "not measured: go run ./cmd/measure -set full -only 'collect n=10M procs=1'" {
+			t.Errorf("the bar of collections is %+v: %s", bar, bar.verdict())
+		}
 	}
 }
 
@@ -196,13 +245,37 @@ func TestDocuments(t *testing.T) {
 
 func TestText(t *testing.T) {
 	var b strings.Builder
-	if err := Text(&b, fast(t)); err != nil {
+	if err := Text(&b, fast(t), ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"lapse ", "go-cache", "1M sessions due at one instant"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("there is no %q in\n%s", want, b.String())
 		}
+	}
+	b.Reset()
+	if err := Text(&b, fast(t), "storm-1M"); err != nil || strings.Contains(b.String(), "Start, a session") || !strings.Contains(b.String(), "due at one instant") {
+		t.Errorf("one table: %v\n%s", err, b.String())
+	}
+	if err := Text(&b, fast(t), "nothing"); err == nil || !strings.Contains(err.Error(), "storm-1M") {
+		t.Errorf("a table that does not exist: %v", err)
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, tt := range []struct {
+		sample record.Sample
+		want   string
+	}{
+		{record.Sample{Median: 100, Least: 90, Most: 130, Runs: 7}, "100 ±20%"}, {record.Sample{Median: 5, Least: 5, Most: 5, Runs: 1}, "5.00"},
+		{record.Sample{Median: -10, Least: -11, Most: -9, Runs: 2}, "-10.0 ±10%"}, {record.Sample{Runs: 3}, "0"},
+	} {
+		if got := spread(tt.sample); got != tt.want {
+			t.Errorf("spread(%+v) is %q, want %q", tt.sample, got, tt.want)
+		}
+	}
+	if got := figure(record.Sample{Median: 100, Least: 90, Most: 110, Runs: 2}, "ns"); got != "100 ns ±10%" {
+		t.Errorf("the figure is %q", got)
 	}
 }
 

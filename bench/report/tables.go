@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,7 +18,7 @@ import (
 type results struct {
 	file  *record.File
 	cells map[work.Spec]record.Cell
-	n     int // of sessions in most measurements: a million, unless measure was told otherwise
+	n     int // of sessions in most measurements
 }
 
 func newResults(file *record.File) (*results, error) {
@@ -31,11 +32,9 @@ func newResults(file *record.File) (*results, error) {
 		r.cells[c.Spec] = c
 		count[c.Spec.N]++
 	}
-	if count[million] == 0 {
-		for n := range count {
-			if count[n] > count[r.n] || count[n] == count[r.n] && n > r.n {
-				r.n = n
-			}
+	for n := range count {
+		if count[n] > count[r.n] || count[n] == count[r.n] && n > r.n {
+			r.n = n
 		}
 	}
 	return r, nil
@@ -100,6 +99,14 @@ func display(name string) string {
 	return name
 }
 
+// of makes columns of one measurement from their heads and values.
+func of(s work.Spec, pairs [][2]string) (columns []column) {
+	for _, pair := range pairs {
+		columns = append(columns, column{pair[0], s, pair[1]})
+	}
+	return columns
+}
+
 const million = 1_000_000
 
 // sizes returns numbers of sessions in order, each once.
@@ -108,14 +115,29 @@ func sizes(n ...int) []int {
 	return slices.Compact(n)
 }
 
+// quickPeers is the most peers that a quick set measures where it leaves some out.
+const quickPeers = 4
+
 // Readme is the table of the README: the main figures.
 func (r *results) readme() Table {
-	collect := column{"collection, 10M, ms", work.Spec{Case: work.Collect, N: 10 * million}, "gc_ms"}
-	if _, ok := r.sample(work.Spec{Case: work.Collect, Peer: "lapse", N: 10 * million}, "gc_ms"); !ok {
+	// Few peers have the figures that take long to measure in a quick set: the
+	// column is then of what all have.
+	several := func(c column) bool {
+		count := 0
+		for _, info := range peers.List() {
+			c.spec.Peer = info.Name
+			if _, ok := r.sample(c.spec, c.value); ok {
+				count++
+			}
+		}
+		return count > quickPeers
+	}
+	collect := column{"collection, " + work.Count(10*r.n) + ", ms", work.Spec{Case: work.Collect, N: 10 * r.n}, "gc_ms"}
+	if !several(collect) {
 		collect = column{"collection, ms", work.Spec{Case: work.Collect, N: r.n}, "gc_ms"}
 	}
 	bytes := column{"B a session", work.Spec{Case: work.Bytes, Access: "touched", N: r.n}, "heap_B"}
-	if _, ok := r.sample(work.Spec{Case: work.Bytes, Peer: "lapse", Access: "touched", N: r.n}, "heap_B"); !ok {
+	if !several(bytes) {
 		bytes.spec.Access = ""
 	}
 	storm, spread := work.Spec{Case: work.Storm, N: r.n}, work.Spec{Case: work.Spread, N: r.n}
@@ -135,14 +157,7 @@ func (r *results) readme() Table {
 	t := r.byPeer(Table{Name: "readme", Title: "The main figures, with " + work.Count(r.n) + " sessions"}, columns,
 		func(c column, s record.Sample) string {
 			// Who ends sessions early, or loses them, has no time for it.
-			for _, fault := range []string{"early", "lost"} {
-				if c.spec.Case != work.Touch {
-					if f, ok := r.sample(c.spec, fault); ok && f.Median > 0 {
-						return fault
-					}
-				}
-			}
-			return number(s.Median)
+			return cmp.Or(r.fault(c.spec), number(s.Median))
 		})
 	t.Rows = slices.DeleteFunc(t.Rows, func(row []string) bool { return row[0] == display(peers.Floor) })
 	return t
@@ -218,14 +233,14 @@ func (r *results) setting() Table {
 // abilities is what peers can do.
 func abilities() Table {
 	t := Table{Name: "peers", Title: "What each peer can do", Text: true, Head: []string{
-		"", "by key", "by handle", "touch tells", "ends by a call", "hook", "own time-out", "late by design", "note",
+		"", "by key", "by handle", "touch tells", "ends by a call", "hook", "own time-out", "polls", "late by design", "note",
 	}}
 	for _, info := range peers.List() {
 		if info.Name == peers.Floor {
 			continue
 		}
 		row := []string{display(info.Name)}
-		for _, can := range []bool{info.Can.Key, info.Can.Handle, info.Can.Answer, info.Can.Cancel, info.Can.Hook, info.Can.OwnIdle} {
+		for _, can := range []bool{info.Can.Key, info.Can.Handle, info.Can.Answer, info.Can.Cancel, info.Can.Hook, info.Can.OwnIdle, info.Can.Poll} {
 			row = append(row, map[bool]string{true: "yes"}[can])
 		}
 		slack := ""
@@ -245,7 +260,7 @@ func (r *results) touch(by string) Table {
 	for _, access := range []string{"hot", "tick"} {
 		columns = append(columns, column{access, work.Spec{Case: work.Touch, By: by, Access: access, N: r.n}, "op_ns"})
 	}
-	for _, n := range sizes(1000, 10_000, 100_000, r.n, 10*million, 50*million) {
+	for _, n := range sizes(1000, 10_000, 100_000, r.n, 10*r.n, 50*r.n) {
 		columns = append(columns, column{"of " + work.Count(n), work.Spec{Case: work.Touch, By: by, Access: "random", N: n}, "op_ns"})
 	}
 	return r.byPeer(Table{
@@ -256,22 +271,30 @@ func (r *results) touch(by string) Table {
 }
 
 func (r *results) procs() Table {
-	var columns []column
+	return r.byPeer(Table{
+		Name:    "touch-procs",
+		Title:   "Touches by several goroutines, millions a second",
+		Caption: "of " + work.Count(r.n) + " sessions; ×N: so many goroutines.",
+	}, r.byProcs(work.Touch), func(_ column, s record.Sample) string { return number(1e3 / s.Median) })
+}
+
+func (r *results) poll() Table {
+	return r.byPeer(Table{Name: "poll", Title: "Poll, ns", Caption: "No peer tells polls from touches."}, r.byProcs(work.Poll), withSpread)
+}
+
+// byProcs makes columns for each way to a session and number of goroutines.
+func (r *results) byProcs(name string) (columns []column) {
 	for _, by := range []string{"handle", "key"} {
 		for _, access := range []string{"hot", "random"} {
 			for _, procs := range procsOf(r) {
 				columns = append(columns, column{
 					fmt.Sprintf("%s %s ×%d", by, access, procs),
-					work.Spec{Case: work.Touch, By: by, Access: access, N: r.n, Procs: procs}, "op_ns",
+					work.Spec{Case: name, By: by, Access: access, N: r.n, Procs: procs}, "op_ns",
 				})
 			}
 		}
 	}
-	return r.byPeer(Table{
-		Name:    "touch-procs",
-		Title:   "Touches by several goroutines, millions a second",
-		Caption: "of " + work.Count(r.n) + " sessions; ×N: so many goroutines.",
-	}, columns, func(_ column, s record.Sample) string { return number(1e3 / s.Median) })
+	return columns
 }
 
 // procsOf returns the numbers of goroutines that there are results of.
@@ -285,30 +308,15 @@ func procsOf(r *results) []int {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-func (r *results) poll() Table {
-	var columns []column
-	for _, by := range []string{"handle", "key"} {
-		for _, access := range []string{"hot", "random"} {
-			for _, procs := range procsOf(r) {
-				columns = append(columns, column{
-					fmt.Sprintf("%s %s ×%d", by, access, procs),
-					work.Spec{Case: work.Poll, By: by, Access: access, N: r.n, Procs: procs}, "op_ns",
-				})
-			}
-		}
-	}
-	return r.byPeer(Table{Name: "poll", Title: "Poll, ns", Caption: "No peer tells polls from touches."}, columns, withSpread)
-}
-
 func (r *results) start() Table {
 	var columns []column
-	for _, n := range sizes(r.n, 10*million) {
+	for _, n := range sizes(r.n, 10*r.n) {
 		for _, procs := range procsOf(r) {
 			columns = append(columns, column{fmt.Sprintf("%s ×%d, ns", work.Count(n), procs), work.Spec{Case: work.Start, N: n, Procs: procs}, "op_ns"})
 		}
 	}
 	s := work.Spec{Case: work.Start, N: r.n}
-	columns = append(columns, column{"CPU, ns", s, "cpu_ns"}, column{"allocations", s, "allocs"}, column{"allocated, B", s, "alloc_B"})
+	columns = append(columns, of(s, [][2]string{{"CPU, ns", "cpu_ns"}, {"allocations", "allocs"}, {"allocated, B", "alloc_B"}})...)
 	return r.byPeer(Table{
 		Name:    "start",
 		Title:   "Start, a session",
@@ -318,7 +326,7 @@ func (r *results) start() Table {
 
 func (r *results) end() Table {
 	var columns []column
-	for _, n := range sizes(r.n, 10*million) {
+	for _, n := range sizes(r.n, 10*r.n) {
 		for _, procs := range procsOf(r) {
 			columns = append(columns, column{fmt.Sprintf("%s ×%d, ns", work.Count(n), procs), work.Spec{Case: work.End, Hook: "no", N: n, Procs: procs}, "op_ns"})
 		}
@@ -340,7 +348,7 @@ func (r *results) bytes(access, title string) Table {
 			columns = append(columns, column{head, work.Spec{Case: work.Bytes, Key: key, Value: value, Access: access, N: r.n}, "heap_B"})
 		}
 	}
-	for _, n := range sizes(100_000, 10*million) {
+	for _, n := range sizes(100_000, 10*r.n) {
 		columns = append(columns, column{"16 B, empty, of " + work.Count(n), work.Spec{Case: work.Bytes, Access: access, N: n}, "heap_B"})
 	}
 	columns = append(columns, column{"16 B, empty, resident", work.Spec{Case: work.Bytes, Access: access, N: r.n}, "resident_B"})
@@ -348,17 +356,20 @@ func (r *results) bytes(access, title string) Table {
 	caption := "On the heap, by key and value, when " + work.Count(r.n) + " sessions have been started; resident: as the system counts."
 	if access != "" {
 		name += "-touched"
-		caption = "The same after ten time-outs of touches, during which a tenth of the sessions was replaced by others."
+		caption = "The same after ten time-outs of touches, during which a tenth of the sessions was replaced by others. " +
+			"ended: touches took so long that sessions ended before they were due again."
 	}
-	return r.byPeer(Table{Name: name, Title: "Bytes a session, " + title, Caption: caption}, columns, withSpread)
+	return r.byPeer(Table{Name: name, Title: "Bytes a session, " + title, Caption: caption}, columns, func(c column, s record.Sample) string {
+		return cmp.Or(r.fault(c.spec), spread(s))
+	})
 }
 
 func (r *results) collect() Table {
 	var columns []column
-	for _, n := range sizes(100_000, r.n, 10*million) {
+	for _, n := range sizes(100_000, r.n, 10*r.n) {
 		columns = append(columns, column{work.Count(n) + ", ms", work.Spec{Case: work.Collect, N: n}, "gc_ms"})
 	}
-	for _, n := range sizes(r.n, 10*million) {
+	for _, n := range sizes(r.n, 10*r.n) {
 		s := work.Spec{Case: work.Collect, N: n}
 		columns = append(columns, column{work.Count(n) + ", CPU ms", s, "cpu_ms"}, column{work.Count(n) + ", longest pause, ms", s, "pause_ms"})
 	}
@@ -375,10 +386,10 @@ func (r *results) spread() Table {
 		Name:    "spread",
 		Title:   work.Count(r.n) + " ends over 3 s, the machine else idle",
 		Caption: "Late: from the time-out after the start to the hook, in ms; negative is early.",
-	}, []column{
-		{"early", s, "early"}, {"lost", s, "lost"}, {"double", s, "double"}, {"least", s, "late_p00_ms"}, {"p50", s, "late_p50_ms"},
-		{"p99", s, "late_p99_ms"}, {"p99.9", s, "late_p999_ms"}, {"max", s, "late_max_ms"}, {"ends a second", s, "ends_per_s"}, {"CPU, s", s, "cpu_s"},
-	}, withSpread)
+	}, of(s, [][2]string{
+		{"early", "early"}, {"lost", "lost"}, {"double", "double"}, {"least", "late_p00_ms"}, {"p50", "late_p50_ms"},
+		{"p99", "late_p99_ms"}, {"p99.9", "late_p999_ms"}, {"max", "late_max_ms"}, {"ends a second", "ends_per_s"}, {"CPU, s", "cpu_s"},
+	}), withSpread)
 }
 
 func (r *results) keep() Table {
@@ -387,10 +398,10 @@ func (r *results) keep() Table {
 		Name:    "keep",
 		Title:   "100k sessions of 3 s, each touched once a second for 9 s, then left alone",
 		Caption: "early: ended less than 3 s after the last touch. refused: touches that found no session, less than 3 s after the last one that did.",
-	}, []column{
-		{"early", s, "early"}, {"earliest, ms", s, "late_p00_ms"}, {"refused", s, "refused"}, {"lost", s, "lost"}, {"double", s, "double"},
-		{"late p50, ms", s, "late_p50_ms"}, {"late max, ms", s, "late_max_ms"},
-	}, withSpread)
+	}, of(s, [][2]string{
+		{"early", "early"}, {"earliest, ms", "late_p00_ms"}, {"refused", "refused"}, {"lost", "lost"}, {"double", "double"},
+		{"late p50, ms", "late_p50_ms"}, {"late max, ms", "late_max_ms"},
+	}), withSpread)
 }
 
 func (r *results) storm(n int) Table {
@@ -400,10 +411,10 @@ func (r *results) storm(n int) Table {
 		Title: work.Count(n) + " sessions due at one instant",
 		Caption: "First and last hook after the instant; the longest time that a Start, a Touch, and a pause of nothing at all took meanwhile; " +
 			"what the process grew by a session at most, and what it kept when all had ended.",
-	}, []column{
-		{"first, ms", s, "first_ms"}, {"last, ms", s, "last_ms"}, {"Start, ms", s, "start_ms"}, {"Touch, ms", s, "touch_ms"}, {"nothing, ms", s, "nothing_ms"},
-		{"early", s, "early"}, {"lost", s, "lost"}, {"CPU, s", s, "cpu_s"}, {"grew, B", s, "peak_B"}, {"kept, B", s, "left_B"},
-	}, withSpread)
+	}, of(s, [][2]string{
+		{"first, ms", "first_ms"}, {"last, ms", "last_ms"}, {"Start, ms", "start_ms"}, {"Touch, ms", "touch_ms"}, {"nothing, ms", "nothing_ms"},
+		{"early", "early"}, {"lost", "lost"}, {"CPU, s", "cpu_s"}, {"grew, B", "peak_B"}, {"kept, B", "left_B"},
+	}), withSpread)
 }
 
 func (r *results) churn() Table {
@@ -413,10 +424,10 @@ func (r *results) churn() Table {
 		Title: "Churn: 20k log-ins, 18k log-outs and 100k touches a second",
 		Caption: "Some 110k sessions; one of ten is left to end by itself. growth: of the heap, from the second third of a minute to the last. " +
 			"pace: of the work, whether the machine kept up.",
-	}, []column{
-		{"heap, MB", s, "heap_MB"}, {"growth, %", s, "growth_pct"}, {"most, MB", s, "most_MB"}, {"CPU, % of a core", s, "cpu_pct"}, {"pace, %", s, "pace_pct"},
-		{"refused touches", s, "dead"},
-	}, withSpread)
+	}, of(s, [][2]string{
+		{"heap, MB", "heap_MB"}, {"growth, %", "growth_pct"}, {"most, MB", "most_MB"}, {"CPU, % of a core", "cpu_pct"}, {"pace, %", "pace_pct"},
+		{"refused touches", "dead"},
+	}), withSpread)
 }
 
 func (r *results) idle() Table {
@@ -425,9 +436,9 @@ func (r *results) idle() Table {
 		Name:    "idle",
 		Title:   work.Count(r.n) + " sessions an hour away, nothing to do",
 		Caption: "switches: how often a thread of the process woke up; the row of the floor is a process without any sessions.",
-	}, []column{
-		{"CPU, % of a core", s, "cpu_pct"}, {"switches a second", s, "switches_per_s"}, {"of its own a second", s, "wakeups_per_s"},
-	}, withSpread)
+	}, of(s, [][2]string{
+		{"CPU, % of a core", "cpu_pct"}, {"switches a second", "switches_per_s"}, {"of its own a second", "wakeups_per_s"},
+	}), withSpread)
 }
 
 // checks lists what should not have been: touched sessions that ended early while

@@ -10,15 +10,19 @@ import (
 	"github.com/lapse-go/lapse/bench/record"
 )
 
-// Text writes the tables of what a file has, for a terminal.
-func Text(w io.Writer, file *record.File) error {
+// Text writes the tables of what a file has, for a terminal: all of them but what
+// each peer can do, or the one of a name.
+func Text(w io.Writer, file *record.File, name string) error {
 	r, err := newResults(file)
 	if err != nil {
 		return err
 	}
-	tables := []Table{r.readme()}
-	tables = append(tables, slices.DeleteFunc(r.tables(), func(t Table) bool { return t.Name == "peers" })...)
-	for _, t := range tables {
+	tables := append([]Table{r.readme()}, r.tables()...)
+	kept := slices.DeleteFunc(slices.Clone(tables), func(t Table) bool { return t.Name != name && (name != "" || t.Name == "peers") })
+	if len(kept) == 0 {
+		return noTable(name, tables)
+	}
+	for _, t := range kept {
 		t.Rows = bare(t.Rows)
 		fmt.Fprintln(w)
 		t.Plain(w)
@@ -26,13 +30,35 @@ func Text(w io.Writer, file *record.File) error {
 	for _, c := range r.failed() {
 		fmt.Fprintf(w, "\n%v: %s\n", c.Spec, c.Errors[0])
 	}
+	if disturbed := r.disturbed(); len(disturbed) > 0 {
+		fmt.Fprintf(w, "\nDisturbed: in %d of %d measurements other programs took more than %v cores. measure -retry repeats them.\n",
+			len(disturbed), len(r.cells), record.Disturbed)
+		for _, c := range disturbed[:min(len(disturbed), listed)] {
+			fmt.Fprintf(w, "%v: %d of %d runs\n", c.Spec, c.Disturbed, c.Runs)
+		}
+		if more := len(disturbed) - listed; more > 0 {
+			fmt.Fprintf(w, "and %d more\n", more)
+		}
+	}
 	return nil
 }
 
+// listed is how many disturbed measurements are listed at most.
+const listed = 20
+
 // failed returns the measurements that did not work.
-func (r *results) failed() (cells []record.Cell) {
+func (r *results) failed() []record.Cell {
+	return r.which(func(c record.Cell) bool { return len(c.Errors) > 0 })
+}
+
+// disturbed returns the measurements that other programs had a part in.
+func (r *results) disturbed() []record.Cell {
+	return r.which(func(c record.Cell) bool { return c.Disturbed > 0 })
+}
+
+func (r *results) which(is func(record.Cell) bool) (cells []record.Cell) {
 	for _, c := range r.cells {
-		if len(c.Errors) > 0 {
+		if is(c) {
 			cells = append(cells, c)
 		}
 	}
@@ -53,6 +79,7 @@ func Bars(w io.Writer, file *record.File, markdown bool) (met bool, err error) {
 	} else {
 		barTable(bars).Plain(w)
 	}
+	fmt.Fprintf(w, "\n%s\n", tally(bars))
 	return !slices.ContainsFunc(bars, func(b Bar) bool { return !b.Met }), nil
 }
 
@@ -111,12 +138,17 @@ func Docs(path string, file *record.File) error {
 				return b.String(), nil
 			}
 		}
-		var names []string
-		for _, t := range tables {
-			names = append(names, t.Name)
-		}
-		return "", fmt.Errorf("there is no table %q in these results: there are %s", name, strings.Join(names, ", "))
+		return "", noTable(name, tables)
 	})
+}
+
+// noTable says which tables there are.
+func noTable(name string, tables []Table) error {
+	var names []string
+	for _, t := range tables {
+		names = append(names, t.Name)
+	}
+	return fmt.Errorf("there is no table %q in these results: there are %s", name, strings.Join(names, ", "))
 }
 
 // sentence begins with a capital letter.

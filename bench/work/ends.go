@@ -17,9 +17,9 @@ const (
 	// spreadIdle is the time-out of its sessions. They are started over the same
 	// time, so that nothing starts while they end.
 	spreadIdle = 5 * time.Second
-	// patience is how much later than it may by design an end can be told before
-	// it counts as lost.
-	patience = 20 * time.Second
+	// patience is how long no end is told, when the last one might be by design,
+	// before what is left counts as lost.
+	patience = 10 * time.Second
 )
 
 // spread starts sessions at a steady rate, all with the same time-out, and looks
@@ -73,8 +73,12 @@ func (r *rig[K]) spread() error {
 
 // awaitEnds waits until all ends have been told, or no more can be expected.
 func (r *rig[K]) awaitEnds(lastDue int64) {
-	for r.now() < lastDue+int64(r.info.Slack+patience) && r.ended.Load() < r.target {
+	seen, quiet := int64(0), lastDue+int64(r.info.Slack)
+	for seen < r.target && r.now() < quiet+int64(patience) {
 		time.Sleep(20 * time.Millisecond)
+		if ended := r.ended.Load(); ended != seen {
+			seen, quiet = ended, max(quiet, r.now())
+		}
 	}
 	time.Sleep(100 * time.Millisecond) // for ends that are told twice
 }

@@ -32,7 +32,7 @@ type Effort struct {
 
 // Quick and Full are the efforts of the two sets of measurements.
 var (
-	Quick = Effort{Loop: 300 * time.Millisecond, Churn: 12 * time.Second, Idle: 5 * time.Second, Rest: 2 * time.Second, TimeOut: 4 * time.Second}
+	Quick = Effort{Loop: 300 * time.Millisecond, Churn: 12 * time.Second, Idle: 10 * time.Second, Rest: 2 * time.Second, TimeOut: 2 * time.Second}
 	Full  = Effort{Loop: time.Second, Churn: time.Minute, Idle: 20 * time.Second, Rest: 2 * time.Second, TimeOut: 4 * time.Second}
 )
 

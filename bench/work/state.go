@@ -38,11 +38,9 @@ func (r *rig[K]) collect() error {
 	}
 	stop()
 	runtime.ReadMemStats(&after)
-	slices.Sort(times)
-	slices.Sort(cpus)
-	r.values["gc_ms"] = times[collections/2]
-	r.values["gc_max_ms"] = times[collections-1]
-	r.values["cpu_ms"] = cpus[collections/2]
+	r.values["gc_ms"] = Median(times)
+	r.values["gc_max_ms"] = slices.Max(times)
+	r.values["cpu_ms"] = Median(cpus)
 	var pause uint64
 	for i := before.NumGC; i < after.NumGC; i++ {
 		pause = max(pause, after.PauseNs[i%uint32(len(after.PauseNs))])
@@ -241,7 +239,7 @@ func (r *rig[K]) churn() error {
 	// Of the first third the memory may grow: the quiet ones come to their end.
 	third := len(samples) / 3
 	if third > 0 {
-		middle, last := median(samples[third:2*third]), median(samples[2*third:])
+		middle, last := Median(samples[third:2*third]), Median(samples[2*third:])
 		r.values["heap_MB"] = last / 1e6
 		r.values["growth_pct"] = 100 * (last - middle) / middle
 		r.values["most_MB"] = slices.Max(samples) / 1e6
@@ -249,7 +247,13 @@ func (r *rig[K]) churn() error {
 	return nil
 }
 
-func median(values []float64) float64 {
+// Median returns the middle of values, or what lies halfway between the two in the
+// middle. There must be one at least.
+func Median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+	half := len(sorted) / 2
+	if len(sorted)%2 == 0 {
+		return (sorted[half-1] + sorted[half]) / 2
+	}
+	return sorted[half]
 }

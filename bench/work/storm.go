@@ -18,6 +18,10 @@ const (
 	// probeRest is the pause after each probe, so that probes do not take a core
 	// from what they watch.
 	probeRest = 200 * time.Microsecond
+	// stormLead and stormStart, for each session, are from the first start to the
+	// instant.
+	stormLead  = 3 * time.Second
+	stormStart = 5 * time.Microsecond
 )
 
 // storm has all sessions end at one instant, and watches how long that takes,
@@ -36,7 +40,7 @@ func (r *rig[K]) storm() error {
 	if err := r.peer.Start(probes[:probeSessions]); err != nil {
 		return err
 	}
-	instant := r.now() + int64(4*time.Second) + int64(n)*int64(6*time.Microsecond)
+	instant := r.now() + int64(stormLead) + int64(n)*int64(stormStart)
 	for _, key := range table {
 		if err := r.peer.StartFor(key, time.Duration(instant-r.now())); err != nil {
 			return err

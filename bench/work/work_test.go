@@ -3,6 +3,7 @@ package work
 import (
 	"flag"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,6 +111,18 @@ func one(t *testing.T, spec Spec, want []string) {
 	for _, name := range []string{"early", "refused", "lost", "double", "missing", "left"} {
 		if values[name] != 0 {
 			t.Errorf("%v: %s is %v", spec, name, values[name])
+		}
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, tt := range []struct {
+		values []float64
+		want   float64
+	}{{[]float64{7}, 7}, {[]float64{9, 1}, 5}, {[]float64{100, 1, 3}, 3}, {[]float64{4, 1, 100, 2}, 3}, {[]float64{5, 4, 3, 2, 1}, 3}} {
+		given := slices.Clone(tt.values)
+		if got := Median(tt.values); got != tt.want || !slices.Equal(tt.values, given) {
+			t.Errorf("Median(%v) is %v, want %v; the values are %v then", given, got, tt.want, tt.values)
 		}
 	}
 }

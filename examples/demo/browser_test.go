@@ -75,8 +75,8 @@ func inBubble(t *testing.T, f func(*world)) {
 	})
 }
 
-// pass lets time pass, and what is due happen: the engine ends a session less
-// than a tick after its limit.
+// pass lets fake time pass, and what is due by then happen: the engine ends a
+// session less than a tick after its limit.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()

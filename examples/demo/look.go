@@ -9,9 +9,10 @@ import (
 	"github.com/lapse-go/lapse/lapsehttp"
 )
 
-// A look is what a page needs to draw its session. All times are milliseconds
-// from now, so that no clock but the server's matters.
+// A look is what a page needs to draw its session. All times but Now are
+// milliseconds from then, so that no clock but the server's matters.
 type look struct {
+	Now     int64  `json:"now"`   // milliseconds since the epoch
 	Left    int64  `json:"left"`  // until the end; -1: no limit
 	Limit   string `json:"limit"` // which will end it
 	Seen    int64  `json:"seen"`  // since the last touch or poll
@@ -35,6 +36,7 @@ func newGauge(limit time.Duration, from, now time.Time) gauge {
 
 func newLook(info lapse.Info, p lapse.Policy, run, now time.Time) look {
 	l := look{
+		Now:     now.UnixMilli(),
 		Left:    -1,
 		Limit:   info.Reason.String(),
 		Seen:    ms(now.Sub(info.Seen)),

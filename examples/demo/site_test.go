@@ -126,7 +126,7 @@ func TestThreeKindsOfActivity(t *testing.T) {
 		b := w.login("Ada")
 		check := func(when string, l look, left, capLeft int64, polls int) {
 			t.Helper()
-			if l.Left != left || l.Limit != "idle" || l.Idle != (gauge{left, 20_000}) || l.Cap != (gauge{capLeft, 40_000}) || l.Polls != polls {
+			if l.Left != left || l.Now != time.Now().UnixMilli() || l.Limit != "idle" || l.Idle != (gauge{left, 20_000}) || l.Cap != (gauge{capLeft, 40_000}) || l.Polls != polls {
 				t.Errorf("%s: %+v, want %d ms left, %d ms of the cap, %d polls", when, l, left, capLeft, polls)
 			}
 		}

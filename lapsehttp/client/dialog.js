@@ -35,7 +35,7 @@ const TEXTS = {
 };
 
 const STYLE = `
-.lapse-dialog{color-scheme:var(--lapse-color-scheme,light dark);box-sizing:border-box;width:min(var(--lapse-width,27rem),100vw - 2rem);margin:auto;padding:1.5rem;border:1px solid var(--lapse-border,light-dark(#0002,#fff3));border-radius:var(--lapse-radius,.75rem);background:var(--lapse-background,light-dark(#fff,#1f2328));color:var(--lapse-color,light-dark(#1f2328,#e8eaed));font:var(--lapse-font,1rem/1.5 system-ui,sans-serif);box-shadow:var(--lapse-shadow,0 1rem 3rem #0006);text-wrap:pretty}
+.lapse-dialog{color-scheme:var(--lapse-color-scheme,light dark);box-sizing:border-box;width:var(--lapse-width,27rem);margin:auto;padding:1.5rem;border:1px solid var(--lapse-border,light-dark(#0002,#fff3));border-radius:var(--lapse-radius,.75rem);background:var(--lapse-background,light-dark(#fff,#1f2328));color:var(--lapse-color,light-dark(#1f2328,#e8eaed));font:var(--lapse-font,1rem/1.5 system-ui,sans-serif);box-shadow:var(--lapse-shadow,0 1rem 3rem #0006);text-wrap:pretty}
 .lapse-dialog::backdrop{background:var(--lapse-backdrop,#0009)}
 .lapse-dialog h2{margin:0 0 .5rem;font:inherit;font-size:1.25rem;font-weight:600}
 .lapse-dialog p{margin:0 0 1rem}
@@ -108,8 +108,10 @@ export function dialog(session, options = {}) {
   }
 
   function tick() {
-    const seconds = Math.ceil(session.remaining / 1000);
+    const { remaining } = session;
+    const seconds = Math.ceil(remaining / 1000);
     clock.textContent = Math.floor(seconds / 60) + ':' + String(seconds % 60).padStart(2, '0');
+    timer = setTimeout(tick, remaining % 1000 || 1000);
   }
 
   /** Opens the dialog anew, so that it is announced. */
@@ -120,11 +122,8 @@ export function dialog(session, options = {}) {
     text.textContent = body.replace('{left}', left);
     clock.hidden = now === 'ended';
     actions.replaceChildren(...choices);
-    clearInterval(timer);
-    if (!clock.hidden) {
-      tick();
-      timer = setInterval(tick, 1000);
-    }
+    clearTimeout(timer);
+    if (!clock.hidden) tick();
     session.asking = true;
     if (!box.isConnected) (options.parent ?? document.body).append(box);
     if (box.open) box.close();
@@ -136,7 +135,7 @@ export function dialog(session, options = {}) {
     if (!mode) return;
     mode = '';
     session.asking = false;
-    clearInterval(timer);
+    clearTimeout(timer);
     box.close();
     // Takes it out, so that it is no part of the page where nothing is to be said.
     box.remove();

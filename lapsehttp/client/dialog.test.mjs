@@ -112,6 +112,23 @@ test('case=123 it says how long, asks one thing, and closes when that is done', 
   assert.equal(box.shown, 1, 'announced once');
 });
 
+test('case=123 the clock moves when a second is over, not up to a second later', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  const { session, clock, dispose } = open();
+  t.after(dispose);
+  const pass = (ms) => {
+    session.remaining -= ms;
+    t.mock.timers.tick(ms);
+  };
+  session.remaining = 20_300;
+  session.tell('warning', 'warning');
+  assert.equal(clock.textContent, '0:21');
+  pass(301);
+  assert.equal(clock.textContent, '0:20');
+  pass(1000);
+  assert.equal(clock.textContent, '0:19');
+});
+
 test('case=123 Escape extends, also where the browser closes the dialog itself', async () => {
   for (const forced of [false, true]) {
     const { session, box } = open();

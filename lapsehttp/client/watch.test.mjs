@@ -990,6 +990,15 @@ test('the reason of an end that was due is its limit, if the server does not kno
   assert.deepEqual(a.of('ended').map((e) => [e.reason, e.confirmed]), [['idle', true]]);
 });
 
+test('a browser that has lost its id still learns where to sign in', async () => {
+  const { world, server, a } = await begin();
+  await world.run(61_000);
+  server.session = null;
+  server.setCookies();
+  await world.run(10_000);
+  assert.deepEqual(a.of('ended').map((e) => [e.login, e.confirmed]), [['https://site.test/login?next=%2Fpage', true]]);
+});
+
 test('cookies of before the end do not bring the session back either', async () => {
   const { world, server, a } = await begin();
   await world.run(1000);

@@ -92,7 +92,7 @@ class Server {
   status() {
     this.reap();
     const base = { serverTime: this.now(), warnMs: this.warn, idleMs: this.idle };
-    if (!this.session) return this.ended ? { ...base, state: 'ended', ...this.ended } : { ...base, state: 'none' };
+    if (!this.session) return this.ended ? { ...base, state: 'ended', ...this.ended } : { ...base, state: 'none', login: this.login };
     const [at, limit] = this.limit();
     if (at === Infinity) return { ...base, state: 'live' };
     return { ...base, state: 'live', expiresAt: at + this.ahead, remainingMs: at - this.world.time, limit };

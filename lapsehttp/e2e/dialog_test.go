@@ -309,11 +309,28 @@ func TestDialog(t *testing.T) {
 				const {left, right, top, bottom} = document.activeElement.getBoundingClientRect();
 				return box.contains(document.elementFromPoint((left + right) / 2, top + 1)) && bottom <= innerHeight;
 			})()`)
+			p.check(ringShows)
 			p.press(kb.Enter)
 			p.wait(`!box.open && session.state === 'live'`)
 		}
+		p.resize(320, 256, 1)
+		s.pass(10 * time.Minute)
+		p.check(`session.state === 'ended'`)
+		p.still()
+		for range 3 { // round all that it offers
+			p.check(ringShows)
+			p.press(kb.Tab)
+		}
 	})
 }
+
+// ringShows says that the ring round what has the focus is not cut off: three
+// pixels, two away.
+const ringShows = `(() => {
+	const [ring, all] = [document.activeElement, box].map((e) => e.getBoundingClientRect());
+	return document.activeElement.matches(':focus-visible') && ring.left - 5 >= all.left && ring.right + 5 <= all.right &&
+		ring.top - 5 >= all.top && ring.bottom + 5 <= all.bottom;
+})()`
 
 // finalDialog checks a dialog of what cannot be extended.
 func (p *tab) finalDialog() {

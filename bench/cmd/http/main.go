@@ -6,6 +6,7 @@
 //
 //	http                    all of it, five times, and the tables
 //	http -runs 1 -time 1s   a short look
+//	http -sites lapsehttp   one of them
 //
 // Results are added to the file that measure writes; what it has is left out.
 package main
@@ -19,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,6 +34,7 @@ var (
 	n       = flag.String("sessions", "1M", "the number of sessions")
 	conns   = flag.Int("conns", 64, "the number of connections")
 	length  = flag.Duration("time", 5*time.Second, "how long each server is asked")
+	sites   = flag.String("sites", "", "the only sites to be measured, such as bare,lapsehttp; empty: all")
 	streams = flag.String("streams", "10k", "the number of event streams; 0: none")
 	runs    = flag.Int("runs", 5, "how often to measure each")
 	out     = flag.String("o", "results/full.jsonl", "the file of results")
@@ -84,6 +87,15 @@ func run(ctx context.Context) error {
 			specs = append(specs, work.Spec{Case: report.Streams, Peer: site, N: open})
 		}
 	}
+	if *sites != "" {
+		chosen := strings.Split(*sites, ",")
+		for _, name := range chosen {
+			if _, err := web.Find(name); err != nil {
+				return fmt.Errorf("-sites: %w", err)
+			}
+		}
+		specs = slices.DeleteFunc(specs, func(s work.Spec) bool { return !slices.Contains(chosen, s.Peer) })
+	}
 	if *again {
 		if err := file.Drop(func(r record.Result) bool {
 			return slices.ContainsFunc(specs, func(s work.Spec) bool { return s.String() == r.Name })
@@ -92,6 +104,9 @@ func run(ctx context.Context) error {
 		}
 	}
 	setting := record.Here()
+	if err := file.Suits(setting); err != nil {
+		return err
+	}
 	effort := web.Effort{Conns: *conns, Time: *length, Inner: 200_000}
 	for run := 1; run <= *runs; run++ {
 		for _, s := range specs {
@@ -99,12 +114,14 @@ func run(ctx context.Context) error {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "run %d of %d: %v\n", run, *runs, s)
-			result := record.Result{Name: s.String(), Run: run, At: time.Now().UTC().Truncate(time.Second), Others: -1}
+			result := record.Result{Name: s.String(), Run: run, At: time.Now().UTC().Truncate(time.Second)}
+			others := record.Watch()
 			if s.Case == report.Streams {
 				result.Values, err = web.EventStreams(ctx, s.Peer, s.N)
 			} else {
 				result.Values, err = web.Requests(ctx, s.Peer, s.N, effort)
 			}
+			result.Others = others()
 			if ctx.Err() != nil {
 				return errors.New("stopped; the same command goes on with what is left")
 			}

@@ -6,7 +6,7 @@
 //	measure -set quick            the main figures, once, and a table of them
 //	measure -set full             everything
 //	measure -set full -budget 15m at most so long; call it again for the rest
-//	measure -set full -list       what there is, and how much of it is done
+//	measure -set full -list       what there is, how much of it is done, and how long the rest will take
 //	measure -only 'touch peer=lapse n=1M'   of these cases and parameters only
 //	measure -only ... -again      drop what the file has of these, and measure anew
 //	measure -set full -retry      drop what was disturbed by other programs, and measure it anew
@@ -20,7 +20,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -43,7 +42,7 @@ var (
 	out     = flag.String("o", "", "the file of results; empty: results/SET.jsonl")
 	again   = flag.Bool("again", false, "drop results that the file has of what is selected")
 	retry   = flag.Bool("retry", false, "drop results of what is selected if other programs took more than a tenth of a core meanwhile")
-	budget  = flag.Duration("budget", 0, "stop when this time has passed; 0: when all is done")
+	budget  = flag.Duration("budget", 0, "begin no measurement when this time has passed; 0: go on until all is done")
 	list    = flag.Bool("list", false, "list what is selected, and how often it has been measured")
 	profile = flag.String("profile", "", "write a CPU profile of the first measurement that is selected, and no results")
 	table   = flag.Bool("table", true, "print tables of the results at the end")
@@ -52,12 +51,9 @@ var (
 // one is the hidden command that a process of a measurement gets.
 const one = "one"
 
-// disturbed is how many cores other programs may take while something is
-// measured.
-const disturbed = 0.1
-
-// longest is how long one measurement may take.
-const longest = 10 * time.Minute
+// longest is how long one measurement may take. A part takes no longer than its
+// budget and this.
+const longest = 5 * time.Minute
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == one {
@@ -157,8 +153,10 @@ func run(ctx context.Context) error {
 					done++
 				}
 			}
-			fmt.Printf("%d of %d  %v\n", done, s.runsOf(p), p)
+			fmt.Printf("%d of %d  %5.0f s  %v\n", done, s.runsOf(p), p.Estimate(s.effort).Seconds(), p)
 		}
+		pending := plan(s, specs, file)
+		fmt.Printf("%d measurements are left, which will take about %v.\n", len(pending), estimate(s, pending).Round(time.Second))
 		return nil
 	}
 	if *again || *retry {
@@ -167,18 +165,27 @@ func run(ctx context.Context) error {
 			names[p.String()] = true
 		}
 		if err := file.Drop(func(r record.Result) bool {
-			return names[r.Name] && (*again || r.Others > disturbed)
+			return names[r.Name] && (*again || r.Disturbed())
 		}); err != nil {
 			return err
 		}
 	}
-	todo := plan(s, specs, file)
-	p := progress{total: len(todo), began: time.Now()}
 	setting := record.Here()
+	if err := file.Suits(setting); err != nil {
+		return err
+	}
+	for _, have := range file.Settings {
+		if have.Lapse != setting.Lapse {
+			fmt.Fprintf(os.Stderr, "%s has results of lapse %s, and this is %s: -again measures anew what is selected\n", path, have.Lapse, setting.Lapse)
+		}
+	}
+	pending := plan(s, specs, file)
+	p := progress{total: len(pending), rest: estimate(s, pending), began: time.Now()}
 	stopped, noisy := false, 0
-	for _, t := range todo {
+	for _, t := range pending {
 		if *budget > 0 && time.Since(p.began) > *budget {
-			fmt.Fprintf(os.Stderr, "%v are over: %d measurements are left, and the same command goes on with them.\n", *budget, p.total-p.done)
+			fmt.Fprintf(os.Stderr, "%v are over: %d measurements are left, about %v, and the same command goes on with them.\n",
+				*budget, p.total-p.count, p.left().Round(time.Second))
 			stopped = true
 			break
 		}
@@ -189,7 +196,7 @@ func run(ctx context.Context) error {
 			return errors.New("stopped; the same command goes on with what is left")
 		}
 		result.Values, result.Others = values, others
-		if others > disturbed {
+		if result.Disturbed() {
 			noisy++
 		}
 		if err != nil {
@@ -199,14 +206,14 @@ func run(ctx context.Context) error {
 		if err := file.Add(setting, result); err != nil {
 			return err
 		}
-		p.done++
+		p.done(estimate(s, []task{t}))
 	}
 	p.end()
 	if noisy > 0 {
-		fmt.Fprintf(os.Stderr, "In %d of %d measurements other programs took more than %v cores: -retry repeats them.\n", noisy, p.done, disturbed)
+		fmt.Fprintf(os.Stderr, "In %d of %d measurements other programs took more than %v cores: -retry repeats them.\n", noisy, p.count, record.Disturbed)
 	}
 	if *table && !stopped {
-		return report.Text(os.Stdout, file)
+		return report.Text(os.Stdout, file, "")
 	}
 	return nil
 }
@@ -227,14 +234,9 @@ func child(ctx context.Context, spec work.Spec, profile string) (values work.Val
 	cmd := exec.CommandContext(ctx, self, one, "-name", spec.String(), "-set", *set, "-profile", profile)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
-	before, tells := record.Busy()
-	began := time.Now()
+	watch := record.Watch()
 	output, err := cmd.Output()
-	wall := time.Since(began).Seconds()
-	if after, _ := record.Busy(); tells && cmd.ProcessState != nil {
-		own := (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-		others = max(math.Round(100*(after-before-own)/wall)/100, 0)
-	}
+	others = watch()
 	if ctx.Err() == context.DeadlineExceeded {
 		return nil, others, fmt.Errorf("not done in %v", longest)
 	}
@@ -263,17 +265,27 @@ func fits(spec work.Spec) error {
 
 // A progress shows what is being done and how long the rest will take.
 type progress struct {
-	total, done int
-	began       time.Time
+	total, count int           // tasks, and those that are done
+	rest, passed time.Duration // estimates of those that are left, and that are done
+	began        time.Time
+}
+
+// left corrects the estimate by how wrong it was so far.
+func (p *progress) left() time.Duration {
+	if p.passed == 0 {
+		return p.rest
+	}
+	return time.Duration(float64(time.Since(p.began)) / float64(p.passed) * float64(p.rest))
+}
+
+func (p *progress) done(estimate time.Duration) {
+	p.count++
+	p.rest -= estimate
+	p.passed += estimate
 }
 
 func (p *progress) show(t task) {
-	left := ""
-	if p.done > 0 {
-		rest := time.Since(p.began) / time.Duration(p.done) * time.Duration(p.total-p.done)
-		left = fmt.Sprintf(", about %v left", rest.Round(time.Second))
-	}
-	line := fmt.Sprintf("%d of %d%s: %v, run %d", p.done+1, p.total, left, t.spec, t.run)
+	line := fmt.Sprintf("%d of %d, about %v left: %v, run %d", p.count+1, p.total, p.left().Round(time.Second), t.spec, t.run)
 	if terminal() {
 		fmt.Fprintf(os.Stderr, "\r\033[K%s", line)
 	} else {

@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lapse-go/lapse/bench/record"
+	"github.com/lapse-go/lapse/bench/report"
 	"github.com/lapse-go/lapse/bench/work"
 )
 
@@ -46,6 +48,55 @@ func TestSets(t *testing.T) {
 		}
 		if seen["storm/peer=scs/n=1M/procs=1"] {
 			t.Errorf("%s has a storm of scs, which has no hooks", name)
+		}
+	}
+}
+
+// TestBars checks that each set measures all bars, but those of web servers.
+func TestBars(t *testing.T) {
+	for name, s := range sets {
+		specs, err := selected(s, million, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := new(record.File)
+		for _, spec := range specs {
+			values := make(work.Values)
+			for _, value := range []string{"op_ns", "allocs", "heap_B", "gc_ms", "last_ms", "start_ms", "touch_ms", "early", "lost", "late_p999_ms", "wakeups_per_s", "cpu_pct"} {
+				values[value] = 0
+			}
+			file.Results = append(file.Results, record.Result{Name: spec.String(), Run: 1, Values: values})
+		}
+		var b strings.Builder
+		if _, err := report.Bars(&b, file, false); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(b.String()) {
+			if strings.Contains(line, "not measured:") && !strings.Contains(line, "cmd/http") {
+				t.Errorf("the set %s leaves a bar out: %s", name, line)
+			}
+		}
+	}
+}
+
+// TestEstimates checks that the quick set takes about ten minutes by design, and
+// that no measurement is stopped because it takes too long.
+func TestEstimates(t *testing.T) {
+	for name, s := range sets {
+		specs, err := selected(s, million, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		total := time.Duration(0)
+		for _, spec := range specs {
+			one := spec.Estimate(s.effort)
+			if one > longest/2 {
+				t.Errorf("%s: %v will take %v, and may take %v", name, spec, one, longest)
+			}
+			total += one
+		}
+		if name == "quick" && total > 10*time.Minute+30*time.Second {
+			t.Errorf("the quick set will take %v", total)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lapse-go/lapse/bench/peers"
 	"github.com/lapse-go/lapse/bench/record"
@@ -16,7 +17,7 @@ type measurements struct {
 	effort work.Effort
 	runs   int                     // of what is short
 	long   int                     // of what is long: where a run takes a minute, or sessions are ten million
-	specs  func(n int) []work.Spec // with n sessions in most of them
+	specs  func(n int) []work.Spec // with n sessions in most of them; without a peer: of all that can do it
 }
 
 var sets = map[string]measurements{
@@ -30,7 +31,7 @@ func (m measurements) runsOf(s work.Spec) int {
 		return *runs
 	}
 	switch {
-	case s.N > 1_000_000, s.Case == work.Churn, s.Case == work.Idle, s.Case == work.Bytes, s.Case == work.Keep:
+	case s.N > million, s.Case == work.Churn, s.Case == work.Idle, s.Case == work.Bytes, s.Case == work.Keep:
 		return m.long
 	}
 	return m.runs
@@ -38,32 +39,46 @@ func (m measurements) runsOf(s work.Spec) int {
 
 const million = 1_000_000
 
-// quick is what the table of the README needs.
+// quick is what the bars and the table of the README need. What takes most time is
+// measured with lapse, and with those who come near it: those whose sessions are
+// small, or hold no pointers, or who have a timer for each shard.
 func quick(n int) []work.Spec {
 	var specs []work.Spec
-	for _, by := range []string{"handle", "key"} {
-		for _, access := range []string{"hot", "random"} {
-			specs = append(specs, work.Spec{Case: work.Touch, By: by, Access: access, N: n})
+	add := func(s work.Spec, of ...string) {
+		for _, peer := range of {
+			s.Peer = peer
+			specs = append(specs, s)
+		}
+		if len(of) == 0 {
+			specs = append(specs, s)
 		}
 	}
-	return append(specs,
-		work.Spec{Case: work.Start, N: n},
-		work.Spec{Case: work.End, Hook: "no", N: n},
-		work.Spec{Case: work.Bytes, N: n},
-		work.Spec{Case: work.Collect, N: n},
-		work.Spec{Case: work.Storm, N: n},
-		work.Spec{Case: work.Spread, N: n},
-	)
+	for _, by := range []string{"handle", "key"} {
+		add(work.Spec{Case: work.Touch, By: by, Access: "hot", N: n})
+		add(work.Spec{Case: work.Touch, By: by, Access: "random", N: n})
+		add(work.Spec{Case: work.Touch, By: by, Access: "random", N: n, Procs: 2}, "lapse")
+	}
+	add(work.Spec{Case: work.Touch, By: "handle", Access: "random", N: 10 * n})
+	add(work.Spec{Case: work.Start, N: n})
+	add(work.Spec{Case: work.End, Hook: "no", N: n})
+	add(work.Spec{Case: work.Bytes, N: n})
+	add(work.Spec{Case: work.Bytes, Access: "touched", N: n}, "lapse", "sweep")
+	add(work.Spec{Case: work.Collect, N: n})
+	add(work.Spec{Case: work.Collect, N: 10 * n}, "lapse", "sweep", "heap")
+	add(work.Spec{Case: work.Storm, N: n})
+	add(work.Spec{Case: work.Spread, N: n})
+	add(work.Spec{Case: work.Idle, N: n}, "lapse", "heap", peers.Floor)
+	return specs
 }
 
 // full is everything.
 func full(n int) []work.Spec {
 	var specs []work.Spec
 	add := func(s ...work.Spec) { specs = append(specs, s...) }
-	sizes := []int{n, 10 * million}
+	sizes := []int{n, 10 * n}
 	for _, by := range []string{"handle", "key"} {
 		for _, procs := range work.Procs() {
-			for _, size := range []int{1000, 10_000, 100_000, n, 10 * million, 50 * million} {
+			for _, size := range []int{1000, 10_000, 100_000, n, 10 * n, 50 * n} {
 				add(work.Spec{Case: work.Touch, By: by, Access: "random", N: size, Procs: procs})
 			}
 			add(work.Spec{Case: work.Touch, By: by, Access: "hot", N: n, Procs: procs})
@@ -89,10 +104,13 @@ func full(n int) []work.Spec {
 	for _, key := range []string{"", "uint64", "string"} {
 		for _, value := range []string{"", "pointer", "64B"} {
 			add(work.Spec{Case: work.Bytes, Key: key, Value: value, N: n})
-			add(work.Spec{Case: work.Bytes, Key: key, Value: value, Access: "touched", N: n})
 		}
 	}
-	add(work.Spec{Case: work.Bytes, Access: "touched", N: 100_000}, work.Spec{Case: work.Bytes, N: 10 * million})
+	for _, value := range []string{"", "pointer", "64B"} {
+		add(work.Spec{Case: work.Bytes, Value: value, Access: "touched", N: n})
+	}
+	add(work.Spec{Case: work.Bytes, Key: "string", Value: "pointer", Access: "touched", N: n})
+	add(work.Spec{Case: work.Bytes, Access: "touched", N: 100_000}, work.Spec{Case: work.Bytes, N: 10 * n})
 	return specs
 }
 
@@ -106,7 +124,11 @@ func selected(m measurements, n int, filter string) ([]work.Spec, error) {
 	}
 	var specs []work.Spec
 	for _, s := range m.specs(n) {
+		named := s.Peer
 		for _, info := range peers.List() {
+			if named != "" && named != info.Name {
+				continue
+			}
 			s.Peer = info.Name
 			s.Procs = cmp.Or(s.Procs, 1)
 			if s.Possible() == nil && matches(s, filter) && !slices.Contains(specs, s) {
@@ -144,9 +166,9 @@ type task struct {
 	run  int
 }
 
-// plan lists what is to be done: all measurements once, then all again, so that a
-// bad hour of the machine does not hit one peer alone.
-func plan(m measurements, specs []work.Spec, file *record.File) (todo []task) {
+// plan lists the runs that are pending: all measurements once, then all again, so
+// that a bad hour of the machine does not hit one peer alone.
+func plan(m measurements, specs []work.Spec, file *record.File) (pending []task) {
 	most := 0
 	for _, s := range specs {
 		most = max(most, m.runsOf(s))
@@ -154,9 +176,20 @@ func plan(m measurements, specs []work.Spec, file *record.File) (todo []task) {
 	for run := 1; run <= most; run++ {
 		for _, s := range specs {
 			if run <= m.runsOf(s) && !file.Has(s.String(), run) {
-				todo = append(todo, task{s, run})
+				pending = append(pending, task{s, run})
 			}
 		}
 	}
-	return todo
+	return pending
+}
+
+// estimate says about how long tasks will take. What the machine has no memory for
+// takes no time.
+func estimate(m measurements, tasks []task) (total time.Duration) {
+	for _, t := range tasks {
+		if fits(t.spec) == nil {
+			total += t.spec.Estimate(m.effort)
+		}
+	}
+	return total
 }

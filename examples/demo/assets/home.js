@@ -2,6 +2,7 @@
 
 import { journal, open, seconds } from './session.js';
 import { follow } from './look.js';
+import { moved, reasonOf } from './sums.js';
 
 // Nothing but the buttons shall move the end here.
 const session = open({ keepAlive: false });
@@ -15,8 +16,7 @@ const requests = {
 };
 
 async function act(kind) {
-  const before = follower.left;
-  const asked = performance.now();
+  const before = follower.look;
   const answer = await follower.ask(...requests[kind]);
   if (!answer) return say(kind, 'No answer.', 'The server is away.');
   if (answer.status) {
@@ -24,9 +24,8 @@ async function act(kind) {
     return say(kind, 'Refused.', answer.message ?? 'The session has ended.');
   }
   if (kind === 'peek') follower.mark('peek');
-  // What would be left now, had the button not been pressed.
-  const moved = answer.left - Math.max(0, before - (performance.now() - asked));
-  const by = `${moved < 50 ? '±0.0' : `+${seconds(moved)}`} s`;
+  const much = moved(before, answer);
+  const by = `${much < 50 ? '±0.0' : `+${seconds(much)}`} s`;
   const rest = { idle: 'by idle', 'poll cap': 'by the polling cap', lifetime: 'by its lifetime' }[answer.limit] ?? '';
   const polls = kind === 'poll' ? `Poll ${answer.polls} since the last touch. ` : '';
   say(kind, by, `${polls}${answer.left < 0 ? 'No end.' : `It ends in ${seconds(answer.left)} s, ${rest}.`}`);
@@ -46,4 +45,4 @@ session.addEventListener('warning', (e) => note(`warning: ${seconds(e.detail.rem
 session.addEventListener('extended', (e) => {
   if (e.detail.again) note('logged in again, in another window');
 });
-session.addEventListener('ended', (e) => note(`the session ended: ${e.detail.reason || 'unknown reason'}`, 'end', e.detail.endedAt || Date.now()));
+session.addEventListener('ended', (e) => note(`the session ended: ${reasonOf(e.detail)}`, 'end', e.detail.endedAt || Date.now()));

@@ -33,7 +33,7 @@ export function follow(session, changed = () => {}) {
     if (!response.ok) return { status: response.status, ...(await response.json().catch(() => ({}))) };
     const answer = await response.json();
     if (mine === number) {
-      const before = look && { ...look, at };
+      const before = look;
       look = answer;
       at = performance.now();
       note(before);
@@ -46,7 +46,7 @@ export function follow(session, changed = () => {}) {
   /** Marks on the line what was done, here or in another window: it shows in when the session was seen. */
   function note(before) {
     if (before && look.polls !== before.polls) line.mark(look.polls > before.polls ? 'poll' : 'touch', look.seen);
-    else if (!before || look.seen + 200 < before.seen + at - before.at) line.mark(look.polls ? 'poll' : 'touch', look.seen);
+    else if (!before || look.now - look.seen > before.now - before.seen + 50) line.mark(look.polls ? 'poll' : 'touch', look.seen);
   }
 
   function paint() {
@@ -79,8 +79,8 @@ export function follow(session, changed = () => {}) {
   return {
     ask,
     mark: (kind) => line.mark(kind, 0),
-    /** What is left until the end, in milliseconds; NaN: no end is known. */
-    get left() { return look && look.left >= 0 && session.state !== 'ended' ? left(look.left) : NaN; },
+    /** The server's last answer; null before the first. */
+    get look() { return look; },
   };
 }
 

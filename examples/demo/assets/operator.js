@@ -1,6 +1,7 @@
 // The operator's page: it looks again and again, and draws what it got.
 
 import { calm, open, span } from './session.js';
+import { keep, perSecond } from './sums.js';
 import { wheels } from './wheels.js';
 
 const $ = (id) => document.getElementById(id);
@@ -32,18 +33,13 @@ function draw(shot) {
   const { visitor } = shot.live;
   put('live-by', `${show(visitor)} ${visitor === 1 ? 'person' : 'people'}, ${show(live - visitor)} synthetic`);
   const ended = shot.ended.reduce((sum, { n }) => sum + n, 0);
-  past.push({ now: shot.now, ended, wakeups: shot.wakeups });
-  while (shot.now - past[0].now > 2000) past.shift();
-  const rate = (key) => {
-    const time = (shot.now - past[0].now) / 1000;
-    return time > 0 ? Math.max(0, (key === 'ended' ? ended : shot[key]) - past[0][key]) / time : 0;
-  };
-  put('rate', show(Math.round(rate('ended'))));
+  keep(past, { now: shot.now, ended, wakeups: shot.wakeups });
+  put('rate', show(Math.round(perSecond(past, 'ended'))));
   put('ended-all', `${show(ended)} in all`);
   put('queue', show(shot.queue));
   put('hooks', `${show(shot.hooks)} hooks run${shot.panics ? `, ${show(shot.panics)} panics` : ''}`);
   put('overdue', show(shot.overdue));
-  const wakeups = rate('wakeups');
+  const wakeups = perSecond(past, 'wakeups');
   put('wakeups', wakeups < 10 ? wakeups.toFixed(1) : show(Math.round(wakeups)));
   put('wakeups-all', `${show(shot.wakeups)} in all`);
   picture.draw(shot.levels);

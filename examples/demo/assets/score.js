@@ -2,6 +2,7 @@
 
 import { fetch, journal, open } from './session.js';
 import { follow } from './look.js';
+import { reasonOf } from './sums.js';
 
 const $ = (id) => document.getElementById(id);
 const every = Number(document.documentElement.dataset.pollMs);
@@ -23,7 +24,7 @@ async function poll() {
     return say('The server does not answer.');
   }
   if (response.critical) {
-    const { reason = 'unknown reason' } = await response.json();
+    const reason = reasonOf(await response.json(), session.ended);
     polling(false);
     note(`refused with status ${response.status}: ${reason}`, 'end');
     return say(`The server has refused the poll, and ended the session: ${reason}.`, true);
@@ -63,8 +64,8 @@ $('here').addEventListener('click', async () => {
 session.addEventListener('warning', (e) => note(`warning: ${e.detail.limit || 'the end is near'}`, 'warning'));
 session.addEventListener('ended', (e) => {
   polling(false);
-  note(`the session ended: ${e.detail.reason || 'unknown reason'}`, 'end');
-  if (!$('verdict').classList.contains('bad')) say(`The session has ended: ${e.detail.reason || 'unknown reason'}.`, true);
+  note(`the session ended: ${reasonOf(e.detail)}`, 'end');
+  if (!$('verdict').classList.contains('bad')) say(`The session has ended: ${reasonOf(e.detail)}.`, true);
 });
 session.addEventListener('extended', (e) => {
   if (e.detail.again) polling(true); // logged in again, in another window

@@ -2,9 +2,7 @@ package lapse
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
-	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,28 +19,6 @@ func badHook(Event[uint64, int]) { panic("oops") }
 
 //go:noinline
 func badHook16(Event[[16]byte, int]) { panic("oops") }
-
-// TestWorkerKeepsValue looks for the value of the last session in the hands of
-// an idle worker.
-func TestWorkerKeepsValue(t *testing.T) {
-	type big [1 << 16]byte
-	e, _ := New[string, *big](Options{Tick: time.Millisecond, Default: Policy{Name: "d", Idle: 5 * time.Millisecond}})
-	defer e.Close()
-	done := make(chan bool, 1)
-	e.NotifyOnExpire(func(Event[string, *big]) { done <- true })
-	v := new(big)
-	w := weak.Make(v)
-	e.Start("a", v)
-	v = nil
-	<-done
-	time.Sleep(20 * time.Millisecond)
-	runtime.GC()
-	runtime.GC()
-	if w.Value() != nil {
-		t.Errorf("the value is still reachable")
-	}
-	runtime.KeepAlive(e)
-}
 
 // TestLogTellsKey has a hook panic and looks for the session id in the log,
 // where arguments on the stack would show it.
@@ -69,33 +45,6 @@ func TestLogTellsKey(t *testing.T) {
 	for _, words := range []string{"0xa0, 0xa1", "a0a1a2a3"} {
 		if strings.Contains(log.String(), words) {
 			t.Errorf("the log has the key:\n%s", log.String())
-		}
-	}
-}
-
-// TestStopBeforeAfterEnd stops a warning hook after the end.
-func TestStopBeforeAfterEnd(t *testing.T) {
-	e, _ := New[int, int](Options{Manual: true})
-	defer e.Close()
-	s, _ := e.Start(1, 0)
-	stop, _ := s.NotifyBeforeExpire(func(Event[int, int]) {})
-	s.Expire()
-	if stop() {
-		t.Error("stop says true after the end")
-	}
-}
-
-// TestManyWorkers takes from a queue with more workers than an int can add to.
-func TestManyWorkers(t *testing.T) {
-	for n := 2; n <= 6; n++ {
-		q := new(queue[int, int])
-		e, _ := New[int, int](Options{Manual: true, HookWorkers: math.MaxInt})
-		q.init(e, 0) // starts none
-		q.put(make([]ending[int, int], n))
-		q.workers = math.MaxInt
-		got := q.take(make([]ending[int, int], mostBatch))
-		if got < 1 || q.n != n-got {
-			t.Errorf("with %d in the queue, take gives %d and leaves %d", n, got, q.n)
 		}
 	}
 }
@@ -151,66 +100,6 @@ func TestGoexit(t *testing.T) {
 	}
 }
 
-// TestContextLeak makes contexts of parents that are cancelled at that moment.
-func TestContextLeak(t *testing.T) {
-	e, _ := New[int, int](Options{Manual: true})
-	defer e.Close()
-	s, _ := e.Start(1, 0)
-	parent, cancel := context.WithCancel(context.Background())
-	cancel()
-	for range 20000 {
-		_, stop := s.Context(parent)
-		stop()
-	}
-	time.Sleep(100 * time.Millisecond)
-	sh, idx := e.locate(s.slot())
-	sh.mu.Lock()
-	n := len(sh.hooks[idx].expire)
-	sh.mu.Unlock()
-	if n > 0 {
-		t.Errorf("%d hooks of cancelled contexts are kept", n)
-	}
-}
-
-// TestZeroContext makes a context of the zero Session and a parent that is
-// cancelled.
-func TestZeroContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	for range 100 {
-		Session[int, int]{}.Context(ctx)
-	}
-	time.Sleep(50 * time.Millisecond)
-}
-
-// TestStoppedWarningIsForgotten stops the warning hook of a session that lives
-// on and looks for what the hook held.
-func TestStoppedWarningIsForgotten(t *testing.T) {
-	e, _ := New[int, int](Options{Manual: true})
-	defer e.Close()
-	s, _ := e.Start(1, 0)
-	held := stoppedWarning(t, s)
-	for range 10 {
-		if runtime.GC(); held.Value() == nil {
-			break
-		}
-	}
-	if held.Value() != nil {
-		t.Error("what the hook held is still reachable")
-	}
-	runtime.KeepAlive(e)
-}
-
-//go:noinline
-func stoppedWarning(t *testing.T, s Session[int, int]) weak.Pointer[[1 << 16]byte] {
-	page := new([1 << 16]byte)
-	stop, _ := s.NotifyBeforeExpire(func(Event[int, int]) { page[0]++ })
-	if !stop() {
-		t.Error("stop says false, and the hook was never called")
-	}
-	return weak.Make(page)
-}
-
 // TestHookBetweenEndAndHooks adds a hook to a session that has ended and whose
 // hooks wait for a worker.
 func TestHookBetweenEndAndHooks(t *testing.T) {
@@ -261,6 +150,46 @@ func hookThatHolds(s Session[int, int]) (stop func() bool, held weak.Pointer[[1 
 	page := new([1 << 16]byte)
 	stop, _ = s.NotifyOnExpire(func(Event[int, int]) { page[0]++ })
 	return stop, weak.Make(page)
+}
+
+// TestStopBeforeAfterEnd stops a warning hook after the end.
+func TestStopBeforeAfterEnd(t *testing.T) {
+	e, _ := New[int, int](Options{Manual: true})
+	defer e.Close()
+	s, _ := e.Start(1, 0)
+	stop, _ := s.NotifyBeforeExpire(func(Event[int, int]) {})
+	s.Expire()
+	if stop() {
+		t.Error("stop says true after the end")
+	}
+}
+
+// TestStoppedWarningIsForgotten stops the warning hook of a session that lives
+// on and looks for what the hook held.
+func TestStoppedWarningIsForgotten(t *testing.T) {
+	e, _ := New[int, int](Options{Manual: true})
+	defer e.Close()
+	s, _ := e.Start(1, 0)
+	held := stoppedWarning(t, s)
+	for range 10 {
+		if runtime.GC(); held.Value() == nil {
+			break
+		}
+	}
+	if held.Value() != nil {
+		t.Error("what the hook held is still reachable")
+	}
+	runtime.KeepAlive(e)
+}
+
+//go:noinline
+func stoppedWarning(t *testing.T, s Session[int, int]) weak.Pointer[[1 << 16]byte] {
+	page := new([1 << 16]byte)
+	stop, _ := s.NotifyBeforeExpire(func(Event[int, int]) { page[0]++ })
+	if !stop() {
+		t.Error("stop says false, and the hook was never called")
+	}
+	return weak.Make(page)
 }
 
 // TestWarningStopsAtTheEnd ends a session from the first of its warning hooks:
