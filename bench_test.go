@@ -93,6 +93,31 @@ func BenchmarkTouch(b *testing.B) {
 	}
 }
 
+// BenchmarkTouchAll touches sessions that all have to be written, each once in
+// 11ms at most, one by one and in rounds.
+func BenchmarkTouchAll(b *testing.B) {
+	const n, round = 1_000_000, 256
+	e, sessions := fill(b, n)
+	r := rand.New(rand.NewPCG(1, 2))
+	r.Shuffle(n, func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
+	at := 0
+	bench := func(name string, touch func(some []session)) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				touch(sessions[at : at+round])
+				at = (at + round) % (n / round * round)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*round), "ns/touch")
+		})
+	}
+	bench("single", func(some []session) {
+		for _, s := range some {
+			s.Touch()
+		}
+	})
+	bench("all", func(some []session) { e.TouchAll(some) })
+}
+
 func BenchmarkTouchParallel(b *testing.B) {
 	for _, n := range sizes {
 		_, sessions := fill(b, n)

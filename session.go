@@ -108,6 +108,28 @@ func (s Session[K, V]) TouchAt(t time.Time) bool {
 	return s.touch(m, s.e.time.ceil(at), at >= m.ns)
 }
 
+// TouchAll touches sessions, each as [Session.Touch] does, and returns how many
+// of them are alive. An event loop that touches at once whom it has heard in a
+// round waits for their memory together, where single touches of sessions that
+// are in no cache wait for each.
+func (e *Engine[K, V]) TouchAll(sessions []Session[K, V]) (alive int) {
+	for len(sessions) > 0 {
+		some := sessions[:min(len(sessions), portion)]
+		sessions = sessions[len(some):]
+		for _, s := range some {
+			if rec := e.record(s.slot()); rec != nil {
+				rec.state.Load()
+			}
+		}
+		for _, s := range some {
+			if s.Touch() {
+				alive++
+			}
+		}
+	}
+	return alive
+}
+
 // readTouch reads the clock for a touch. If there are many such, the driver
 // publishes a coarse one.
 func (s Session[K, V]) readTouch() moment {

@@ -179,3 +179,33 @@ func TestTouchOfADoomedSession(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTouchAll touches live sessions, ended ones and none, in one call.
+func TestTouchAll(t *testing.T) {
+	m := clock.NewMock()
+	e, _ := New[int, int](Options{Clock: m, Manual: true, Default: Policy{Name: "d", Idle: time.Minute}})
+	defer e.Close()
+	other, _ := New[int, int](Options{Manual: true})
+	defer other.Close()
+	const n = 3*portion + 1
+	var all []Session[int, int]
+	for i := range n {
+		s, _ := e.Start(i, i)
+		all = append(all, s)
+	}
+	all[0].Expire()
+	all[n-1].Expire()
+	m.Add(40 * time.Second)
+	foreign, _ := other.Start(1, 1)
+	if got := e.TouchAll(append(all, Session[int, int]{}, foreign)); got != n-2+1 {
+		t.Errorf("%d of %d are alive", got, n-2+1)
+	}
+	m.Add(40 * time.Second)
+	e.Advance()
+	if e.Len() != n-2 {
+		t.Errorf("%d of %d sessions are left", e.Len(), n-2)
+	}
+	if e.TouchAll(nil) != 0 {
+		t.Error("none is alive")
+	}
+}
