@@ -50,13 +50,12 @@ type slotHash uint64
 func (c slotHash) hash() uint32 { return uint32(c >> 32) }
 func (c slotHash) slot() uint32 { return uint32(c) - 1 }
 
+// Sizes of segments. One of segmentMost that is full is split, into two of
+// segmentHalf: neither is much emptier than it may be full, nor soon to be moved.
 const (
 	segmentFirst = 8
-	// From segmentStep on, segments grow by segmentStep/4: a table that is
-	// never much emptier than it may be full.
-	segmentStep = 2048
-	segmentMost = 4096
-	segmentHalf = segmentStep + segmentStep/4
+	segmentHalf  = 2560
+	segmentMost  = 4096
 )
 
 // look returns the reference to the session that has the key.
@@ -148,10 +147,10 @@ func (x *index[K, V]) insert(hash, slot uint32) {
 	s := dir.at(hash)
 	for s.used >= len(s.cells)/8*7 {
 		switch n := len(s.cells); {
-		case n < segmentStep:
-			x.replace(s, hash, s.moved(2*n, hash))
-		case n < segmentMost || s.depth >= 16:
-			x.replace(s, hash, s.moved(n+segmentStep/4, hash))
+		case n < segmentMost:
+			x.replace(s, hash, s.moved(min(2*n, segmentMost), hash))
+		case s.depth >= 16: // the directory is large enough
+			x.replace(s, hash, s.moved(n+segmentMost/2, hash))
 		default:
 			x.split(s, hash)
 		}
