@@ -342,9 +342,7 @@ func (e *Engine[K, V]) rename(rec *record[K], slot uint32, key K) (other Session
 	if taken, ok := to.index.find(high(newHash), key); ok {
 		return e.session(taken), false
 	}
-	from.index.remove(high(oldHash), slot)
-	setKey(e.keys, rec, key)
-	to.index.insert(high(newHash), slot)
+	move(&from.index, &to.index, high(oldHash), high(newHash), slot, func() { setKey(e.keys, rec, key) })
 	return other, true
 }
 

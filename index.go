@@ -18,7 +18,8 @@ import (
 // while they are written: it reads the version of a segment, searches, and has
 // a true answer if the version is the same afterwards, and even. The version
 // changes when a slot is taken out, since elements move then and the slot's key
-// may be another's soon. A segment that was replaced keeps an odd version.
+// may be another's soon; and when a key is changed. A segment that was replaced
+// keeps an odd version.
 type index[K comparable, V any] struct {
 	e   *Engine[K, V]
 	dir atomic.Pointer[directory] // nil: empty; written under mu
@@ -167,29 +168,38 @@ func (x *index[K, V]) remove(hash, slot uint32) {
 		return // Close has been here
 	}
 	s := dir.at(hash)
-	gone := uint64(hash)<<32 | uint64(slot+1)
-	hole := s.home(hash)
-	for s.cells[hole] != gone {
-		if s.cells[hole] == 0 {
-			panic("lapse: the index lost a session")
-		}
-		hole = s.after(hole)
-	}
+	hole := s.place(hash, slot)
 	s.version.Add(1)
-	// Move back what the hole would hide from a search that starts at its home.
-	for i := s.after(hole); s.cells[i] != 0; i = s.after(i) {
-		home := s.home(slotHash(s.cells[i]).hash())
-		if hole < i && (home <= hole || home > i) || hole > i && home <= hole && home > i {
-			atomic.StoreUint64(&s.cells[hole], s.cells[i])
-			hole = i
-		}
-	}
-	atomic.StoreUint64(&s.cells[hole], 0)
-	s.used--
+	s.empty(hole)
 	s.version.Add(1)
+	x.shrink(s, hash)
+}
+
+// shrink gives back memory of a segment that is nearly empty.
+func (x *index[K, V]) shrink(s *segment, hash uint32) {
 	if n := len(s.cells) / 2; s.used < n/2 && n >= segmentFirst {
 		x.replace(s, hash, s.moved(n, hash))
 	}
+}
+
+// move moves a slot from where its old key is found to where the new one is,
+// and calls set, which sets the key. Nobody sees the session under both keys, or
+// under none: meanwhile the segments have odd versions, so that who looks at
+// them waits for the locks. The caller holds those of both indexes.
+func move[K comparable, V any](from, to *index[K, V], oldHash, newHash, slot uint32, set func()) {
+	to.insert(newHash, slot)
+	old, new := from.dir.Load().at(oldHash), to.dir.Load().at(newHash)
+	old.version.Add(1)
+	if new != old {
+		new.version.Add(1)
+	}
+	set()
+	old.empty(old.place(oldHash, slot))
+	old.version.Add(1)
+	if new != old {
+		new.version.Add(1)
+	}
+	from.shrink(old, oldHash)
 }
 
 // clear forgets everything.
@@ -262,6 +272,33 @@ func (s *segment) fill(elements []uint64, first uint32) {
 
 // prefix returns the first depth bits of a hash.
 func prefix(hash uint32, depth uint) uint32 { return uint32(uint64(hash) << depth >> 32) }
+
+// place returns where a slot is.
+func (s *segment) place(hash, slot uint32) int {
+	want := uint64(hash)<<32 | uint64(slot+1)
+	i := s.home(hash)
+	for s.cells[i] != want {
+		if s.cells[i] == 0 {
+			panic("lapse: the index lost a session")
+		}
+		i = s.after(i)
+	}
+	return i
+}
+
+// empty empties a cell. What the hole would hide from a search that starts at
+// its home is moved back.
+func (s *segment) empty(hole int) {
+	for i := s.after(hole); s.cells[i] != 0; i = s.after(i) {
+		home := s.home(slotHash(s.cells[i]).hash())
+		if hole < i && (home <= hole || home > i) || hole > i && home <= hole && home > i {
+			atomic.StoreUint64(&s.cells[hole], s.cells[i])
+			hole = i
+		}
+	}
+	atomic.StoreUint64(&s.cells[hole], 0)
+	s.used--
+}
 
 // free returns the empty cell where a hash goes.
 func (s *segment) free(hash uint32) *uint64 {

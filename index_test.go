@@ -346,3 +346,55 @@ func TestRenameOfARenamed(t *testing.T) {
 		t.Errorf("the session has the key %d, want 3", key)
 	}
 }
+
+// TestRenameIsOneStep looks a session up while it is renamed: who no longer
+// finds it under the old key finds it under the new one.
+func TestRenameIsOneStep(t *testing.T) {
+	e, err := New[[4]int, int](Options{Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	const rounds = 100_000
+	keys := func(round int) (old, new [4]int) { return [4]int{round, 1, 1, 1}, [4]int{round, 2, 2, 2} }
+	var started, renamed atomic.Int64
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for round := range rounds {
+			for started.Load() <= int64(round) {
+				runtime.Gosched()
+			}
+			if err := e.Rename(keys(round)); err != nil {
+				t.Error(err)
+			}
+			renamed.Store(int64(round) + 1)
+		}
+	})
+	for round := range rounds {
+		old, new := keys(round)
+		s, err := e.Start(old, round)
+		if err != nil {
+			t.Fatal(err)
+		}
+		started.Store(int64(round) + 1)
+		for _, ok := e.Get(old); ok; _, ok = e.Get(old) {
+		}
+		if found, ok := e.Get(new); !ok || found != s {
+			t.Errorf("round %d: the session has neither key", round)
+		}
+		if _, ok := e.Get(old); ok {
+			t.Errorf("round %d: the session has both keys", round)
+		}
+		for renamed.Load() <= int64(round) {
+			runtime.Gosched()
+		}
+		if t.Failed() {
+			started.Store(rounds)
+			break
+		}
+		if round%100 > 0 { // so that segments are of several sizes
+			s.Expire()
+		}
+	}
+	wg.Wait()
+}
