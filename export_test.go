@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"fmt"
+	"iter"
 	"math/bits"
 	"slices"
 )
@@ -102,11 +103,8 @@ func (sh *shard[K, V]) check(inIndex map[uint32]int) error {
 	if err := sh.slab.check(free); err != nil {
 		return err
 	}
-	for idx := range uint32(len(sh.slab.pages) << pageShift) {
+	for idx := range sh.slab.handedOut() {
 		rec := sh.slab.record(idx)
-		if rec == nil {
-			continue
-		}
 		r := rec.read()
 		slot := idx<<sh.e.shardBits | sh.id
 		switch r.phase() {
@@ -245,7 +243,20 @@ func (w *wheel) check(visit func(entry)) (total int, err error) {
 	return total, err
 }
 
-// check adds the free slots to free.
+// handedOut ranges over the slots that sessions have or had.
+func (s *slab[K, V]) handedOut() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for n := range s.pages {
+			for i := range s.pages[n].fresh {
+				if !yield(uint32(n)<<pageShift | i) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// check adds the slots that were given back to free.
 func (s *slab[K, V]) check(free map[uint32]bool) error {
 	if n := s.spare - 1; n >= 0 && (s.recordsOf(n) == nil || s.pages[n].used > 0) {
 		return fmt.Errorf("page %d is the spare one, and is empty or in use", n)
@@ -273,11 +284,7 @@ func (s *slab[K, V]) check(free map[uint32]bool) error {
 			free[idx] = true
 			notUsed++
 		}
-		for i := p.fresh; i < pageSize; i++ {
-			free[uint32(n)<<pageShift|i] = true
-			notUsed++
-		}
-		if p.used+notUsed != pageSize {
+		if p.used+notUsed != int(p.fresh) {
 			return fmt.Errorf("page %d uses %d slots and has %d free", n, p.used, notUsed)
 		}
 	}

@@ -355,7 +355,7 @@ func TestRenameIsOneStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	const rounds = 100_000
+	const rounds = 20_000
 	keys := func(round int) (old, new [4]int) { return [4]int{round, 1, 1, 1}, [4]int{round, 2, 2, 2} }
 	var started, renamed atomic.Int64
 	var wg sync.WaitGroup

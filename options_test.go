@@ -158,7 +158,7 @@ func TestUnequalKeys(t *testing.T) {
 func TestEvictNearest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rapid.SyncTest(t, func(t *rapid.T) {
-			const most = 60
+			const most = 30
 			e, err := lapse.New[int, int](lapse.Options{MaxSessions: most, WhenFull: lapse.Evict})
 			if err != nil {
 				t.Fatal(err)
