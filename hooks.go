@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -44,6 +45,28 @@ type Event[K comparable, V any] struct {
 	Seen     time.Time // the last touch, poll or release, else the start
 	Deadline time.Time // the limit it had; zero: none
 	Ended    time.Time // when it was ended; zero in a warning
+}
+
+// LogValue is what log/slog writes of an event: all but the key, which is a
+// secret where it is the id of a session, and the value. An unset time is left
+// out.
+func (ev Event[K, V]) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.String("class", ev.Class),
+		slog.String("reason", ev.Reason.String()),
+		slog.Int("polls", ev.Polls),
+	}
+	for _, a := range []slog.Attr{
+		slog.Time("started", ev.Started),
+		slog.Time("seen", ev.Seen),
+		slog.Time("deadline", ev.Deadline),
+		slog.Time("ended", ev.Ended),
+	} {
+		if !a.Value.Time().IsZero() {
+			attrs = append(attrs, a)
+		}
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // mostAddedHooks bounds the hooks that are added while a session's own hooks

@@ -49,6 +49,27 @@ func TestLogTellsKey(t *testing.T) {
 	}
 }
 
+// TestEventInALog logs an event: neither key nor value are to be read there.
+func TestEventInALog(t *testing.T) {
+	var b strings.Builder
+	log := slog.New(slog.NewTextHandler(&b, nil))
+	started := time.Unix(1000, 0).UTC()
+	log.Info("end", "event", Event[string, string]{
+		Key: "secret", Value: "private", Class: "web", Reason: ReasonPollCap, Polls: 3, Started: started, Seen: started, Ended: started,
+	})
+	got := b.String()
+	for _, want := range []string{"event.class=web", `event.reason="poll cap"`, "event.polls=3", "event.started=1970-01-01T00:16:40.000Z", "event.seen=", "event.ended="} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in the log: %s", want, got)
+		}
+	}
+	for _, not := range []string{"secret", "private", "event.deadline"} {
+		if strings.Contains(got, not) {
+			t.Errorf("%q is in the log: %s", not, got)
+		}
+	}
+}
+
 // TestBatchHookSpoilsNext has one batch hook change its slice: the next one has
 // its own.
 func TestBatchHookSpoilsNext(t *testing.T) {
