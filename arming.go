@@ -55,9 +55,7 @@ func (sh *shard[K, V]) place(tick int64, idx uint32) (place int, at int64) {
 
 // armedTick returns the tick of a session's entry in the wheel. An entry that
 // is waiting for its visit, or has just been sifted, may count as long past.
-func (sh *shard[K, V]) armedTick(r reading) int64 {
-	return sh.wheel.cur + int64(int32(r.armed()-uint32(sh.wheel.cur)))
-}
+func (sh *shard[K, V]) armedTick(r reading) int64 { return sh.wheel.tickOf(r.armed()) }
 
 // current reports whether an entry that has left the wheel is the one that its
 // session is armed with; else it had been superseded.

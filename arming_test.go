@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,4 +108,105 @@ func TestLogOutsLeaveNothing(t *testing.T) {
 		}
 	}
 	check("changes")
+}
+
+// TestFarEntryIsNotCarried brings a session's far entry into the wheel: then the
+// end is brought forward, and comes when it should.
+func TestFarEntryIsNotCarried(t *testing.T) {
+	const day = 24 * time.Hour
+	m := clock.NewMock()
+	e, err := New[int, int](Options{Clock: m, Manual: true, Default: Policy{Name: "d", Idle: 400 * day}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	s, err := e.Start(1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh, idx := e.locate(s.slot())
+	drive := func() {
+		tour := tour[int]{moment: e.time.read()}
+		for more := true; more; {
+			_, more = sh.drive(&tour, mostBatch, nil)
+		}
+		if err := CheckInvariants(e); err != nil {
+			t.Error(err)
+		}
+	}
+	if sh.slab.record(idx).read().place() != inFar {
+		t.Fatal("the end is not far")
+	}
+	m.Add(300 * day)
+	drive()
+	if place := sh.slab.record(idx).read().place(); place != inWheel {
+		t.Errorf("it lies in place %d", place)
+	}
+	s.SetIdle(310 * day)
+	m.Add(10 * day)
+	drive()
+	if e.Len() != 0 {
+		t.Error("the session has not ended")
+	}
+}
+
+// TestCarry lets a long slot of the wheel begin: its sessions are moved on
+// without a look at them, and end in time.
+func TestCarry(t *testing.T) {
+	m := clock.NewMock()
+	e, err := New[int, int](Options{Clock: m, Manual: true, Default: Policy{Name: "d", Idle: time.Hour}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var left atomic.Int64
+	e.NotifyOnExpire(func(Event[int, int]) { left.Add(-1) })
+	const n = 5000
+	left.Store(n)
+	armed := make(map[*record[int]]uint32)
+	for i := range n {
+		s, err := e.Start(i, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.SetIdle(time.Hour - time.Duration(i)*10*time.Millisecond)
+		rec := e.record(s.slot())
+		armed[rec] = rec.read().armed()
+	}
+	drive := func() {
+		tour := tour[int]{moment: e.time.read()}
+		for i := range e.shards {
+			for more := true; more; {
+				var ends []ending[int, int]
+				ends, more = e.shards[i].drive(&tour, mostBatch, nil)
+				e.deliver(ends)
+			}
+		}
+		if err := CheckInvariants(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := time.Hour - n*10*time.Millisecond
+	for range 9 {
+		m.Add(first / 10)
+		drive()
+	}
+	if left.Load() != n {
+		t.Errorf("%d sessions ended early", n-left.Load())
+	}
+	for rec, tick := range armed {
+		if rec.read().armed() != tick {
+			t.Fatal("a session was armed anew whose tick had not come")
+		}
+	}
+	m.Set(e.time.origin.Add(time.Hour - n/2*10*time.Millisecond))
+	drive()
+	if left.Load() != n/2 {
+		t.Errorf("%d of %d sessions are left at half", left.Load(), n)
+	}
+	m.Set(e.time.origin.Add(time.Hour))
+	drive()
+	if left.Load() != 0 {
+		t.Errorf("%d sessions are left", left.Load())
+	}
 }

@@ -41,16 +41,21 @@ func (sh *shard[K, V]) drive(t *tour[K], room int, ends []ending[K, V]) (_ []end
 }
 
 // visitAll visits the sessions of entries that have left the wheel, in passes:
-// one fetches the records, one looks at them, one fetches where the index has
+// one fetches the records of those whose tick has come, one looks at them, one fetches where the index has
 // those that are due, and one ends these.
 func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]) []ending[K, V] {
+	come := entries[:0]
 	for _, e := range entries {
+		if sh.carry(e) {
+			continue
+		}
+		come = append(come, e)
 		if rec := sh.slab.record(e.idx()); rec != nil {
 			rec.state.Load()
 		}
 	}
 	n := 0
-	for _, e := range entries {
+	for _, e := range come {
 		idx := e.idx()
 		rec := sh.slab.record(idx)
 		if rec == nil {
@@ -105,6 +110,19 @@ func (sh *shard[K, V]) endDoomed(d *doomed[K], m moment, ends []ending[K, V]) []
 		}
 		d.finding = f
 	}
+}
+
+// carry puts an entry whose tick has not come on a lower level of the wheel, and
+// reports whether it was one. It takes no look at the session: there may be very
+// many at once, when a long slot begins, and others are due meanwhile. An entry
+// that was a far one is not carried, since its session knows it as that.
+func (sh *shard[K, V]) carry(e entry) bool {
+	tick := sh.wheel.tickOf(e.armed())
+	if tick <= sh.wheel.cur || sh.wheel.far != nil {
+		return false
+	}
+	sh.wheel.place(tick, e.idx())
+	return true
 }
 
 // judge reports whether a session that has not ended is due.

@@ -126,6 +126,10 @@ func (w *wheel) place(tick int64, idx uint32) (far bool) {
 	return false
 }
 
+// tickOf returns the tick, of those around the current one, whose low half is
+// armed.
+func (w *wheel) tickOf(armed uint32) int64 { return w.cur + int64(int32(armed-uint32(w.cur))) }
+
 // levelOf returns the lowest level whose reach includes delta ticks.
 func levelOf(delta int64) int {
 	level := 0
