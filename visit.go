@@ -87,6 +87,7 @@ func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]
 	for i := range doomed {
 		ends = sh.endDoomed(&doomed[i], t.moment, ends)
 	}
+	clear(doomed) // lest it keeps pages that are empty by now
 	return ends
 }
 
