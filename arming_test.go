@@ -150,8 +150,9 @@ func TestFarEntryIsNotCarried(t *testing.T) {
 	}
 }
 
-// TestCarry lets a long slot of the wheel begin: its sessions are moved on
-// without a look at them, and end in time.
+// TestCarry lets long slots of the wheel begin, whose sessions were touched: the
+// entries are carried on without a look at the sessions, which would arm them
+// anew. They end in time.
 func TestCarry(t *testing.T) {
 	m := clock.NewMock()
 	e, err := New[int, int](Options{Clock: m, Manual: true, Default: Policy{Name: "d", Idle: time.Hour}})
@@ -186,25 +187,27 @@ func TestCarry(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	first := time.Hour - n*10*time.Millisecond
-	for range 9 {
-		m.Add(first / 10)
-		drive()
+	const later = 10 * time.Minute
+	m.Add(later)
+	for s := range e.All() {
+		s.Touch()
 	}
-	if left.Load() != n {
-		t.Errorf("%d sessions ended early", n-left.Load())
-	}
+	m.Set(e.time.origin.Add(time.Hour - n*10*time.Millisecond - 10*time.Second))
+	drive()
 	for rec, tick := range armed {
 		if rec.read().armed() != tick {
 			t.Fatal("a session was armed anew whose tick had not come")
 		}
 	}
-	m.Set(e.time.origin.Add(time.Hour - n/2*10*time.Millisecond))
+	if left.Load() != n {
+		t.Errorf("%d sessions ended early", n-left.Load())
+	}
+	m.Set(e.time.origin.Add(later + time.Hour - n/2*10*time.Millisecond))
 	drive()
 	if left.Load() != n/2 {
 		t.Errorf("%d of %d sessions are left at half", left.Load(), n)
 	}
-	m.Set(e.time.origin.Add(time.Hour))
+	m.Set(e.time.origin.Add(later + time.Hour))
 	drive()
 	if left.Load() != 0 {
 		t.Errorf("%d sessions are left", left.Load())

@@ -36,13 +36,24 @@ type Info struct {
 
 // lock locks the session's shard if the session lives, and returns where it is.
 func (s Session[K, V]) lock(m moment) (sh *shard[K, V], rec *record[K], idx uint32) {
+	sh, rec, idx = s.lockSlot()
+	if rec != nil && !sh.alive(rec, s.gen(), m) {
+		sh.unlock()
+		return nil, nil, 0
+	}
+	return sh, rec, idx
+}
+
+// lockSlot locks the session's shard if the session's slot exists, whoever has
+// it, and returns where that is.
+func (s Session[K, V]) lockSlot() (sh *shard[K, V], rec *record[K], idx uint32) {
 	if s.e == nil {
 		return nil, nil, 0
 	}
 	sh, idx = s.e.locate(s.slot())
 	sh.mu.Lock()
-	if rec = sh.slab.record(idx); rec == nil || !sh.alive(rec, s.gen(), m) {
-		sh.unlock()
+	if rec = sh.slab.record(idx); rec == nil {
+		sh.mu.Unlock()
 		return nil, nil, 0
 	}
 	return sh, rec, idx
@@ -238,15 +249,9 @@ func (s Session[K, V]) touchLocked(m moment, stamp int64, now bool) bool {
 // run before Poll returns false. A poll at exactly the cap still counts. Poll
 // also returns false if the session had ended.
 func (s Session[K, V]) Poll() bool {
-	if s.e == nil {
-		return false
-	}
-	m := s.e.time.read()
-	sh, idx := s.e.locate(s.slot())
-	sh.mu.Lock()
-	rec := sh.slab.record(idx)
+	m := s.read()
+	sh, rec, idx := s.lockSlot()
 	if rec == nil {
-		sh.mu.Unlock()
 		return false
 	}
 	ends, ok := sh.poll(rec, idx, s.gen(), m)
@@ -425,15 +430,9 @@ func (s Session[K, V]) Release() bool {
 // returns true. It returns false if the session had ended before, by its
 // deadline too.
 func (s Session[K, V]) Expire() bool {
-	if s.e == nil {
-		return false
-	}
-	m := s.e.time.read()
-	sh, idx := s.e.locate(s.slot())
-	sh.mu.Lock()
-	rec := sh.slab.record(idx)
+	m := s.read()
+	sh, rec, idx := s.lockSlot()
 	if rec == nil {
-		sh.mu.Unlock()
 		return false
 	}
 	ends, ok := sh.end(rec, idx, s.gen(), ReasonExpired, m, nil)

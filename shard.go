@@ -184,7 +184,7 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 			sh.arm(rec, idx, m)
 			return nil, true
 		}
-		if ends, ok = sh.claim(rec, idx, sh.e.hash(rec.key), nil, f, m, nil); ok {
+		if ends, ok = sh.claim(rec, idx, sh.e.hash(rec.key), f, m, nil); ok {
 			return ends, false
 		}
 	}
@@ -203,7 +203,7 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 func (sh *shard[K, V]) end(rec *record[K], idx uint32, gen uint64, why Reason, m moment, ends []ending[K, V]) (_ []ending[K, V], ok bool) {
 	for r, ok := sh.readAlive(rec, gen, m); ok; r, ok = sh.readAlive(rec, gen, m) {
 		limit, _ := sh.e.terms(r).end(r, m.stamp)
-		if ends, ok = sh.claim(rec, idx, sh.e.hash(rec.key), nil, finding{r, limit, why}, m, ends); ok {
+		if ends, ok = sh.claim(rec, idx, sh.e.hash(rec.key), finding{r, limit, why}, m, ends); ok {
 			return ends, true
 		}
 	}
@@ -217,7 +217,7 @@ func (sh *shard[K, V]) endDue(rec *record[K], idx uint32, gen uint64, m moment, 
 		return ends, false
 	}
 	limit, why := r.verdict()
-	return sh.claim(rec, idx, sh.e.hash(rec.key), nil, finding{r, limit, why}, m, ends)
+	return sh.claim(rec, idx, sh.e.hash(rec.key), finding{r, limit, why}, m, ends)
 }
 
 // A finding says what somebody has read of a session and concluded: its limit,
@@ -229,10 +229,9 @@ type finding struct {
 }
 
 // claim ends a session, whose key has that hash, for good: it leaves the
-// look-up, and whoever called delivers the ending. The caller holds the lock,
-// and that of the index held, if there is one. If a touch has come since the
-// finding, claim returns false.
-func (sh *shard[K, V]) claim(rec *record[K], idx uint32, hash uint64, held *index[K, V], f finding, m moment, ends []ending[K, V]) (_ []ending[K, V], ok bool) {
+// look-up, and whoever called delivers the ending. The caller holds the lock. If
+// a touch has come since the finding, claim returns false.
+func (sh *shard[K, V]) claim(rec *record[K], idx uint32, hash uint64, f finding, m moment, ends []ending[K, V]) (_ []ending[K, V], ok bool) {
 	r := f.r
 	if !rec.state.CompareAndSwap(r.state, r.state&^phaseMask|phaseEnded) {
 		return ends, false
@@ -246,18 +245,10 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, hash uint64, held *inde
 	}
 	// Before it leaves the index, so that Ended knows it throughout.
 	e.memory.add(rec.key, f.why, ended)
-	if home := &e.shardOf(hash).index; home == held {
-		home.remove(high(hash), slot)
-	} else {
-		// Of two indexes the lock of the first one is to be taken first.
-		if held != nil {
-			held.mu.Unlock()
-			defer held.mu.Lock()
-		}
-		home.mu.Lock()
-		home.remove(high(hash), slot)
-		home.mu.Unlock()
-	}
+	home := &e.shardOf(hash).index
+	home.mu.Lock()
+	home.remove(high(hash), slot)
+	home.mu.Unlock()
 
 	sh.sessions--
 	sh.ended[f.why]++

@@ -82,8 +82,6 @@ func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]
 		hash := doomed[i].hash
 		sh.e.shardOf(hash).index.fetch(high(hash))
 	}
-	sh.index.mu.Lock()
-	defer sh.index.mu.Unlock()
 	for i := range doomed {
 		ends = sh.endDoomed(&doomed[i], t.moment, ends)
 	}
@@ -92,12 +90,11 @@ func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]
 }
 
 // endDoomed ends a session that was found due, unless a touch has come between,
-// or another of its entries before this one. The caller holds the lock of the
-// shard's index, too.
+// or another of its entries before this one.
 func (sh *shard[K, V]) endDoomed(d *doomed[K], m moment, ends []ending[K, V]) []ending[K, V] {
 	for {
 		var ok bool
-		if ends, ok = sh.claim(d.rec, d.idx, d.hash, &sh.index, d.finding, m, ends); ok {
+		if ends, ok = sh.claim(d.rec, d.idx, d.hash, d.finding, m, ends); ok {
 			return ends
 		}
 		r := sh.read(d.rec, m)
