@@ -3,6 +3,7 @@ package lapse
 import (
 	"cmp"
 	"context"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -27,7 +28,8 @@ type driver[K comparable, V any] struct {
 	mu      sync.Mutex
 	stopped bool
 	exited  chan struct{} // nil until it is started
-	timer   *clock.Timer  // of the driver's goroutine alone
+	timer   *clock.Timer  // of the driver's goroutine alone, as is what follows
+	first   int           // the shard that a round begins with
 }
 
 // awake is earlier than any tick: nobody needs to wake the driver.
@@ -124,31 +126,36 @@ func (d *driver[K, V]) run() {
 	}
 }
 
-// round visits each shard whose time has come once. It reports whether there is
-// more to do; when the hook queue is full there is not, until the queue has
-// room.
+// round visits each shard whose time has come once, and hands on what has ended
+// together: a worker that is woken for each few of many takes the driver's
+// processor. It reports whether there is more to do; when the hook queue is full
+// there is not, until the queue has room.
 func (d *driver[K, V]) round(t *tour[K], ends []ending[K, V]) (_ []ending[K, V], more bool) {
+	room := math.MaxInt
+	if d.e.hooked.Load() {
+		if room = d.e.queue.room(); room == 0 {
+			return ends, false
+		}
+	}
+	d.first++ // so that each shard comes first in its turn if there is little room
 	for i := range d.e.shards {
-		sh := &d.e.shards[i]
+		sh := &d.e.shards[(d.first+i)%len(d.e.shards)]
 		if sh.next.Load() > t.now {
 			continue
 		}
-		room := mostBatch
-		if d.e.hooked.Load() {
-			if room = d.e.queue.room(); room == 0 {
-				return ends, false
-			}
+		if len(ends) >= room {
+			more = true
+			break
 		}
 		var again bool
-		ends, again = sh.drive(t, room, ends)
+		ends, again = sh.drive(t, min(room-len(ends), mostBatch), ends)
 		more = more || again
-		d.e.queue.put(ends)
-		clear(ends)
-		ends = ends[:0]
-		// A storm of ends must not keep a processor from those who call.
-		runtime.Gosched()
 	}
-	return ends, more
+	d.e.queue.put(ends)
+	clear(ends)
+	// A storm of ends must not keep a processor from those who call.
+	runtime.Gosched()
+	return ends[:0], more
 }
 
 // sleep waits until the next visit, or until the coarse clock is to be renewed,

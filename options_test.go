@@ -250,7 +250,7 @@ func TestEvictNearest(t *testing.T) {
 // hooks run before Start returns. Nobody may be evicted.
 func TestFullEndsOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const most, more = 3000, 10
+		const most, more = 6000, 10
 		e, err := lapse.New[int, int](lapse.Options{MaxSessions: most, Default: lapse.Policy{Name: "second", Idle: time.Second}})
 		if err != nil {
 			t.Fatal(err)

@@ -29,7 +29,7 @@ type queue[K comparable, V any] struct {
 	changed chan struct{} // closed at the next take, when somebody waits; else nil
 }
 
-const queueLen = 4 * mostBatch
+const queueLen = 16 * mostBatch
 
 func (q *queue[K, V]) init(e *Engine[K, V], workers int) {
 	q.e, q.workers = e, workers
@@ -42,13 +42,13 @@ func (q *queue[K, V]) len() int {
 	return q.n
 }
 
-// room returns how many endings may be put in, at most mostBatch; zero: the
-// driver shall sleep until it is woken.
+// room returns how many endings may be put in, at most half of what the queue
+// holds; zero: the driver shall sleep until it is woken.
 func (q *queue[K, V]) room() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.starved = q.n == queueLen
-	return min(queueLen-q.n, mostBatch)
+	return min(queueLen-q.n, queueLen/2)
 }
 
 // starves reports whether the driver was denied room and there is still none.
