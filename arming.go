@@ -9,12 +9,12 @@ func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
 	tick := m.now
 	if r.phase() == phaseLive {
 		t := sh.e.terms(r)
-		if r.warned() && m.now < t.warnTick(r) {
+		if r.warned() && m.now < t.warnTick(&r) {
 			sh.change(rec, warnedBit, 0, 0)
 			sh.slab.noteWarned(idx, false)
 			r = sh.read(rec, m)
 		}
-		tick = t.visitTick(r)
+		tick = t.visitTick(&r)
 	}
 	sh.armFor(rec, idx, tick)
 }

@@ -16,10 +16,10 @@ type ending[K comparable, V any] struct {
 	class   *Class[K, V]
 	own     *ownHooks[K, V] // nil: none
 	slot    uint32
-	gen     uint64
-	warning bool
+	gen     uint32
+	polls   uint32
 	why     Reason
-	polls   int
+	warning bool
 	// Ticks; limit is never where there was none.
 	started, seen, limit, ended int64
 }
@@ -30,7 +30,7 @@ func (n *ending[K, V]) event(d dial) Event[K, V] {
 		Value:    n.value,
 		Class:    n.class.name,
 		Reason:   n.why,
-		Polls:    n.polls,
+		Polls:    int(n.polls),
 		Started:  d.at(n.started),
 		Seen:     d.at(n.seen),
 		Deadline: d.at(n.limit),
@@ -221,7 +221,7 @@ func (e *Engine[K, V]) nextOwn(n *ending[K, V]) func(Event[K, V]) {
 	own.running = false
 	cut := own.cut
 	n.own = nil
-	sh.release(idx, n.gen)
+	sh.release(idx, uint64(n.gen))
 	sh.unlock()
 	if cut {
 		e.stats.panics.Add(1)

@@ -152,7 +152,7 @@ func (sh *shard[K, V]) check(inIndex map[uint32]int) error {
 		if r.phase() != phaseLive || sh.warning[idx] {
 			continue
 		}
-		visit := sh.e.terms(r).visitTick(r)
+		visit := sh.e.terms(r).visitTick(&r)
 		switch at := sh.armedTick(r); r.place() {
 		case unarmed:
 			if visit <= lastTick {

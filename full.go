@@ -130,7 +130,7 @@ func (sh *shard[K, V]) nearest(m moment, best listed) listed {
 		}
 		t := sh.e.terms(r)
 		keep = true
-		if tick := t.visitTick(r); tick > last && r.place() == inWheel {
+		if tick := t.visitTick(&r); tick > last && r.place() == inWheel {
 			// It was touched since: move it, lest the next search finds it here
 			// again. This one may not meet it any more, if its slot is a
 			// longer one that began before.
@@ -141,7 +141,7 @@ func (sh *shard[K, V]) nearest(m moment, best listed) listed {
 		if r.held() {
 			return keep, true
 		}
-		limit, _ := t.end(r, m.stamp)
+		limit, _ := t.end(&r, m.stamp)
 		l := listed{limit: limit, order: sh.slab.startOrder(e.idx()), slot: e.idx()<<sh.e.shardBits | sh.id, gen: r.gen()}
 		if l.compare(best) < 0 {
 			best = l

@@ -77,7 +77,7 @@ func (t *timeline) terms(p Policy) terms {
 	return terms
 }
 
-func (t *terms) idleOf(r reading) int64 {
+func (t *terms) idleOf(r *reading) int64 {
 	switch own := r.ownIdle(); own {
 	case 0:
 		return t.idle
@@ -94,7 +94,7 @@ func (t *terms) idleOf(r reading) int64 {
 //
 // and at a tie Lifetime before PollCap before Idle. While a session is held,
 // that is the limit it would have if it were released at stamp.
-func (t *terms) end(r reading, stamp int64) (limit int64, why Reason) {
+func (t *terms) end(r *reading, stamp int64) (limit int64, why Reason) {
 	seen := r.seen
 	if r.held() {
 		seen = max(seen, stamp)
@@ -116,7 +116,7 @@ func (t *terms) end(r reading, stamp int64) (limit int64, why Reason) {
 
 // due reports whether a session has ended by the clock, and if so its limit and
 // kind. A poll at the cap still counts, so the cap is passed a tick later.
-func (t *terms) due(r reading, now int64) (limit int64, why Reason, due bool) {
+func (t *terms) due(r *reading, now int64) (limit int64, why Reason, due bool) {
 	if now < t.dueTick(r) {
 		return 0, 0, false
 	}
@@ -128,7 +128,7 @@ func (t *terms) due(r reading, now int64) (limit int64, why Reason, due bool) {
 }
 
 // dueTick returns the first tick at which a session is due.
-func (t *terms) dueTick(r reading) int64 {
+func (t *terms) dueTick(r *reading) int64 {
 	tick := r.started() + t.life
 	if r.held() {
 		return tick
@@ -141,26 +141,27 @@ func (t *terms) dueTick(r reading) int64 {
 }
 
 // pastCap reports whether a poll at stamp comes after the cap.
-func (t *terms) pastCap(r reading, stamp int64) bool {
+func (t *terms) pastCap(r *reading, stamp int64) bool {
 	return r.polled() && stamp > r.runStart()+t.pollCap
 }
 
 // warnLimit returns the limit that a warning is about and its kind: the
 // session's limit, but for Idle where the session has an own one that is not
 // above Warn.
-func (t *terms) warnLimit(r reading) (limit int64, why Reason) {
-	r.state &^= heldBit
+func (t *terms) warnLimit(r *reading) (limit int64, why Reason) {
+	released := *r
+	released.state &^= heldBit
 	if own := r.ownIdle(); own != 0 && own <= t.warn {
 		without := *t
 		without.idle = never
-		r.arm &= 1<<idleShift - 1
-		return without.end(r, 0)
+		released.arm &= 1<<idleShift - 1
+		return without.end(&released, 0)
 	}
-	return t.end(r, 0)
+	return t.end(&released, 0)
 }
 
 // warnTick returns the tick from which on a session is near its end.
-func (t *terms) warnTick(r reading) int64 {
+func (t *terms) warnTick(r *reading) int64 {
 	if t.warn == 0 {
 		return never
 	}
@@ -169,13 +170,13 @@ func (t *terms) warnTick(r reading) int64 {
 }
 
 // toWarn reports whether a session that is not due is to be warned.
-func (t *terms) toWarn(r reading, now int64) bool {
+func (t *terms) toWarn(r *reading, now int64) bool {
 	return !r.warned() && !r.held() && now >= t.warnTick(r)
 }
 
 // visitTick returns the tick at which the wheel has something to do for a
 // session.
-func (t *terms) visitTick(r reading) int64 {
+func (t *terms) visitTick(r *reading) int64 {
 	tick := t.dueTick(r)
 	if !r.warned() && !r.held() {
 		tick = min(tick, t.warnTick(r))

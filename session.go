@@ -204,7 +204,7 @@ func (s Session[K, V]) touch(m moment, stamp int64, now bool) bool {
 		if r.state>>phaseShift != s.gen()<<2 {
 			return false
 		}
-		if r.state&(warnedBit|heldBit) != 0 || m.now >= s.e.terms(r).dueTick(r) || stamp < r.seen && r.polled() && !now {
+		if r.state&(warnedBit|heldBit) != 0 || m.now >= s.e.terms(r).dueTick(&r) || stamp < r.seen && r.polled() && !now {
 			return s.touchLocked(m, stamp, now)
 		}
 		stamp := stamp
@@ -275,7 +275,7 @@ func (s Session[K, V]) Alive() bool {
 		if r.state>>phaseShift != s.gen()<<2 {
 			return false
 		}
-		if r.state&warnedBit != 0 || m.now >= s.e.terms(r).dueTick(r) {
+		if r.state&warnedBit != 0 || m.now >= s.e.terms(r).dueTick(&r) {
 			sh, rec, _ := s.lock(m)
 			if rec == nil {
 				return false
@@ -331,7 +331,7 @@ func (s Session[K, V]) Info() (Info, bool) {
 		return Info{}, false
 	}
 	r := sh.read(rec, m)
-	limit, why := s.e.terms(r).end(r, m.stamp)
+	limit, why := s.e.terms(r).end(&r, m.stamp)
 	holds := 0
 	if r.held() {
 		holds = 1 + sh.holds[idx]
@@ -358,7 +358,7 @@ func (s Session[K, V]) Deadline() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	r := sh.read(rec, m)
-	limit, _ := s.e.terms(r).end(r, m.stamp)
+	limit, _ := s.e.terms(r).end(&r, m.stamp)
 	sh.unlock()
 	return d.at(limit), limit < never
 }

@@ -112,7 +112,7 @@ func (sh *shard[K, V]) add(c *Class[K, V], hash uint32, key K, value V, m moment
 	gen := rec.state.Load() >> genShift
 	r := reading{state: gen<<genShift | phaseLive | uint64(m.stamp), born: c.id<<classShift | uint64(m.stamp), seen: m.stamp}
 	sh.wheel.advance(m.now)
-	if tick := sh.e.terms(r).visitTick(r); tick <= lastTick {
+	if tick := sh.e.terms(r).visitTick(&r); tick <= lastTick {
 		r.setArmed(sh.place(tick, idx))
 		sh.armed++
 	}
@@ -150,7 +150,7 @@ func (sh *shard[K, V]) readAlive(rec *record[K], gen uint64, m moment) (r readin
 		if r.state>>phaseShift != gen<<2 {
 			return r, false
 		}
-		limit, why, due := sh.e.terms(r).due(r, m.now)
+		limit, why, due := sh.e.terms(r).due(&r, m.now)
 		if !due {
 			return r, true
 		}
@@ -165,10 +165,10 @@ func (sh *shard[K, V]) readAlive(rec *record[K], gen uint64, m moment) (r readin
 func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (ends []ending[K, V], ok bool) {
 	for r, ok := sh.readAlive(rec, gen, m); ok; r, ok = sh.readAlive(rec, gen, m) {
 		t := sh.e.terms(r)
-		limit, _ := t.end(r, m.stamp)
+		limit, _ := t.end(&r, m.stamp)
 		f := finding{r, limit, ReasonPollCap}
 		switch {
-		case t.pastCap(r, m.stamp):
+		case t.pastCap(&r, m.stamp):
 		case t.pollMax > 0 && r.polls() >= t.pollMax:
 			f.why = ReasonPollMax
 		case r.polled():
@@ -202,7 +202,7 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 // out to have ended.
 func (sh *shard[K, V]) end(rec *record[K], idx uint32, gen uint64, why Reason, m moment, ends []ending[K, V]) (_ []ending[K, V], ok bool) {
 	for r, ok := sh.readAlive(rec, gen, m); ok; r, ok = sh.readAlive(rec, gen, m) {
-		limit, _ := sh.e.terms(r).end(r, m.stamp)
+		limit, _ := sh.e.terms(r).end(&r, m.stamp)
 		if ends, ok = sh.claim(rec, idx, sh.e.hash(rec.key), finding{r, limit, why}, m, ends); ok {
 			return ends, true
 		}
@@ -261,8 +261,8 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, hash uint64, f finding,
 		sh.claimed++
 		p, i := sh.slab.at(idx)
 		ends = append(ends, ending[K, V]{
-			key: rec.key, value: p.values[i], class: e.class(r), own: own, slot: slot, gen: r.gen(),
-			why: f.why, polls: r.polls(), started: r.started(), seen: r.seen, limit: f.limit, ended: ended,
+			key: rec.key, value: p.values[i], class: e.class(r), own: own, slot: slot, gen: uint32(r.gen()),
+			why: f.why, polls: uint32(r.polls()), started: r.started(), seen: r.seen, limit: f.limit, ended: ended,
 		})
 	}
 	if own == nil {

@@ -130,7 +130,7 @@ func (sh *shard[K, V]) judge(r reading, m moment) (f finding, due bool) {
 		f.limit, f.why = r.verdict()
 		return f, true
 	}
-	f.limit, f.why, due = sh.e.terms(r).due(r, m.now)
+	f.limit, f.why, due = sh.e.terms(r).due(&r, m.now)
 	return f, due
 }
 
@@ -162,10 +162,10 @@ func (sh *shard[K, V]) listDue(m moment, list []listed) []listed {
 			l := listed{slot: e.idx()<<sh.e.shardBits | sh.id, gen: r.gen(), order: sh.slab.startOrder(e.idx())}
 			if !sh.alive(rec, r.gen(), m) {
 				l.limit, _ = rec.read().verdict()
-			} else if t := sh.e.terms(r); t.toWarn(r, m.now) {
+			} else if t := sh.e.terms(r); t.toWarn(&r, m.now) {
 				l.warning = true
-				l.limit, _ = t.warnLimit(r)
-				sh.armFor(rec, e.idx(), t.dueTick(r))
+				l.limit, _ = t.warnLimit(&r)
+				sh.armFor(rec, e.idx(), t.dueTick(&r))
 			} else {
 				sh.arm(rec, e.idx(), m)
 				continue
@@ -234,8 +234,8 @@ func (sh *shard[K, V]) listing(rec *record[K], idx uint32, m moment) (l listed, 
 		return l, false
 	}
 	l = listed{slot: idx<<sh.e.shardBits | sh.id, gen: r.gen(), order: sh.slab.startOrder(idx)}
-	if sh.alive(rec, r.gen(), m) {
-		l.limit, _ = sh.e.terms(r).end(sh.read(rec, m), m.stamp)
+	if r, ok := sh.readAlive(rec, r.gen(), m); ok {
+		l.limit, _ = sh.e.terms(r).end(&r, m.stamp)
 	} else {
 		l.due = true
 		l.limit, _ = rec.read().verdict()

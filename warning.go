@@ -5,7 +5,7 @@ import "slices"
 // warn notes that a live session is to be warned, if it is, and appends its
 // warning to ends if anybody wants to hear it.
 func (sh *shard[K, V]) warn(rec *record[K], idx uint32, r reading, t *terms, m moment, ends []ending[K, V]) []ending[K, V] {
-	if !t.toWarn(r, m.now) {
+	if !t.toWarn(&r, m.now) {
 		return ends
 	}
 	sh.change(rec, 0, warnedBit, 0)
@@ -17,14 +17,14 @@ func (sh *shard[K, V]) warn(rec *record[K], idx uint32, r reading, t *terms, m m
 	if (own == nil || len(own.before) == 0) && len(sh.e.warnings.load()) == 0 {
 		return ends
 	}
-	limit, why := t.warnLimit(r)
+	limit, why := t.warnLimit(&r)
 	if sh.warning == nil {
 		sh.warning = make(map[uint32]bool)
 	}
 	sh.warning[idx] = false
 	return append(ends, ending[K, V]{
-		key: rec.key, value: *sh.slab.value(idx), class: sh.e.class(r), slot: idx<<sh.e.shardBits | sh.id, gen: r.gen(),
-		warning: true, why: why, polls: r.polls(), started: r.started(), seen: r.seen, limit: limit,
+		key: rec.key, value: *sh.slab.value(idx), class: sh.e.class(r), slot: idx<<sh.e.shardBits | sh.id, gen: uint32(r.gen()),
+		warning: true, why: why, polls: uint32(r.polls()), started: r.started(), seen: r.seen, limit: limit,
 	})
 }
 
@@ -36,7 +36,7 @@ func (e *Engine[K, V]) warningHooks(n *ending[K, V]) []*hook[K, V] {
 	sh.mu.Lock()
 	defer sh.unlock()
 	rec := sh.slab.record(idx)
-	if rec == nil || !sh.alive(rec, n.gen, m) {
+	if rec == nil || !sh.alive(rec, uint64(n.gen), m) {
 		return nil
 	}
 	if r := rec.read(); !r.warned() || r.held() {
@@ -63,7 +63,7 @@ func (e *Engine[K, V]) endWarning(n *ending[K, V]) {
 	sh.mu.Lock()
 	defer sh.unlock()
 	rec := sh.slab.record(idx)
-	if rec == nil || rec.state.Load()>>genShift != n.gen {
+	if rec == nil || rec.state.Load()>>genShift != uint64(n.gen) {
 		return
 	}
 	delete(sh.warning, idx)
@@ -73,5 +73,5 @@ func (e *Engine[K, V]) endWarning(n *ending[K, V]) {
 }
 
 func (e *Engine[K, V]) handle(n *ending[K, V]) Session[K, V] {
-	return Session[K, V]{e, n.gen<<32 | uint64(n.slot)}
+	return Session[K, V]{e, uint64(n.gen)<<32 | uint64(n.slot)}
 }
