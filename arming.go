@@ -151,8 +151,14 @@ func (sh *shard[K, V]) trim() {
 	if sh.wheel.count-sh.armed <= max(allowed, sh.sessions) {
 		return
 	}
-	var buf [64]entry
-	for _, e := range buf[:sh.wheel.sift(buf[:])] {
+	var buf [portion]entry
+	entries := buf[:sh.wheel.sift(buf[:])]
+	for _, e := range entries {
+		if rec := sh.slab.record(e.idx()); rec != nil {
+			rec.arm.Load() // all of them are fetched together
+		}
+	}
+	for _, e := range entries {
 		rec := sh.slab.record(e.idx())
 		if rec == nil {
 			continue
