@@ -82,7 +82,7 @@ func (e *Engine[K, V]) evict(m moment) bool {
 		sh.mu.Lock()
 		var ends []ending[K, V]
 		ok := false
-		if rec := sh.slab.record(idx); rec != nil && !rec.read().held() {
+		if rec := sh.slab.record(idx); rec != nil {
 			ends, ok = sh.end(rec, idx, best.gen, ReasonEvicted, m, nil)
 		}
 		sh.unlock()

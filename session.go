@@ -352,15 +352,45 @@ func (s Session[K, V]) Info() (Info, bool) {
 // false if there is none, or the session has ended. See [Session.Info] about
 // held sessions.
 func (s Session[K, V]) Deadline() (time.Time, bool) {
-	d, m := s.readDial()
-	sh, rec, _ := s.lock(m)
-	if rec == nil {
+	if s.e == nil {
 		return time.Time{}, false
 	}
-	r := sh.read(rec, m)
-	limit, _ := s.e.terms(r).end(&r, m.stamp)
-	sh.unlock()
+	d, m := s.readDial()
+	limit, ok := s.limit(m)
+	if !ok {
+		return time.Time{}, false
+	}
 	return d.at(limit), limit < never
+}
+
+// limit returns the session's limit, if it lives.
+func (s Session[K, V]) limit(m moment) (limit int64, ok bool) {
+	rec := s.e.record(s.slot())
+	if rec == nil {
+		return 0, false
+	}
+	r := rec.read()
+	if r.state>>phaseShift != s.gen()<<2 {
+		return 0, false
+	}
+	t := s.e.terms(r)
+	r.seen = s.e.time.seen(r.seen, m)
+	if r.state&warnedBit == 0 && r.ownIdle() == 0 && m.now < t.dueTick(&r) {
+		limit, _ = t.end(&r, m.stamp)
+		// Unless somebody has changed the rest of the cell between the readings;
+		// SetClass changes two words of it, though one of them to nothing here.
+		if rec.state.Load() == r.state && rec.born.Load() == r.born {
+			return limit, true
+		}
+	}
+	sh, rec, _ := s.lock(m)
+	if rec == nil {
+		return 0, false
+	}
+	defer sh.unlock()
+	r = sh.read(rec, m)
+	limit, _ = sh.e.terms(r).end(&r, m.stamp)
+	return limit, true
 }
 
 // Policy returns the policy that the session obeys: its class's, with the
@@ -385,15 +415,42 @@ func (s Session[K, V]) Policy() (p Policy, ok bool) {
 // does, and so does a Poll past its PollCap or PollMax. Hold returns false if
 // the session has ended.
 func (s Session[K, V]) Hold() bool {
-	m := s.read()
+	if s.e == nil {
+		return false
+	}
+	rec := s.e.record(s.slot())
+	if rec == nil {
+		return false
+	}
+	m := s.e.time.read()
+	for {
+		r := rec.read()
+		if r.state>>phaseShift != s.gen()<<2 {
+			return false
+		}
+		if r.state&(warnedBit|heldBit) != 0 || m.now >= s.e.terms(r).dueTick(&r) {
+			return s.holdLocked(m)
+		}
+		if rec.state.CompareAndSwap(r.state, r.state|heldBit) {
+			return true
+		}
+	}
+}
+
+func (s Session[K, V]) holdLocked(m moment) bool {
 	sh, rec, idx := s.lock(m)
 	if rec == nil {
 		return false
 	}
 	defer sh.unlock()
-	if !rec.read().held() {
-		sh.change(rec, 0, heldBit, 0)
-		return true
+	for {
+		state := rec.state.Load()
+		if state&heldBit != 0 {
+			break
+		}
+		if rec.state.CompareAndSwap(state, state|heldBit) {
+			return true
+		}
 	}
 	if sh.holds == nil {
 		sh.holds = make(map[uint32]int)

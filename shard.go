@@ -199,9 +199,12 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 }
 
 // end ends a live session at the caller's wish. It fails if the session turns
-// out to have ended.
+// out to have ended, or is held and was to be evicted.
 func (sh *shard[K, V]) end(rec *record[K], idx uint32, gen uint64, why Reason, m moment, ends []ending[K, V]) (_ []ending[K, V], ok bool) {
 	for r, ok := sh.readAlive(rec, gen, m); ok; r, ok = sh.readAlive(rec, gen, m) {
+		if why == ReasonEvicted && r.held() {
+			break
+		}
 		limit, _ := sh.e.terms(r).end(&r, m.stamp)
 		if ends, ok = sh.claim(rec, idx, sh.e.hash(rec.key), finding{r, limit, why}, m, ends); ok {
 			return ends, true

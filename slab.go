@@ -13,11 +13,12 @@ import (
 //	born   | armed, high 7 | place 2 | class 16 | started 39 |
 //	arm    | own idle 39 | armed, low 25 |
 //
-// All times are ticks. The lock of the shard guards a cell, with one exception:
-// a touch of a live session compares and swaps state without the lock, setting
-// seen and clearing run. Hence a holder of the lock that reads a cell and then
-// swaps state from what it read has acted on a true reading: nobody else sets
-// the run bit, so a run that was touched away cannot be back.
+// All times are ticks. The lock of the shard guards a cell, with two exceptions:
+// without it, a touch of a live session compares and swaps state, setting seen
+// and clearing run, and so does the first hold, setting held. Hence a holder of
+// the lock that reads a cell and then swaps state from what it read has acted on
+// a true reading: nobody else sets the run bit, so a run that was touched away
+// cannot be back, nor clears held.
 //
 // A session that is due keeps its verdict where it needs nothing else any more:
 // the limit in the start of the run, the reason in its own idle.

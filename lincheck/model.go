@@ -57,6 +57,7 @@ const (
 	opPoll
 	opAlive
 	opInfo
+	opDeadline
 	opExpire
 	opSetIdle
 	opSetClass
@@ -70,7 +71,7 @@ const (
 )
 
 var opNames = [...]string{"find", "Get", "Touch", "Poll", "Start", "Rename", "Rename sees", "Ended", "Touch", "TouchAt", "Poll",
-	"Alive", "Info", "Expire", "SetIdle", "SetClass", "Hold", "Release", "Value", "SetValue", "settle", "SetPolicy", "event"}
+	"Alive", "Info", "Deadline", "Expire", "SetIdle", "SetClass", "Hold", "Release", "Value", "SetValue", "settle", "SetPolicy", "event"}
 
 func (o op) byKey() bool { return o <= opEnded }
 
@@ -397,12 +398,15 @@ func (b rulebook) stepHandle(st state, id int8, c *call, r *result) []state {
 			x.touch(ceil(t))
 		case opTouchAt:
 			x.touchAt(c.arg, t)
-		case opInfo:
+		case opInfo, opDeadline:
 			seen := x.seen
 			if x.holds > 0 {
 				seen = max(seen, ceil(t))
 			}
 			limit, why := b.end(s, x, seen)
+			if c.op == opDeadline {
+				return !r.seen.timed || r.seen.limit == limit
+			}
 			want := b.look(x, limit, why)
 			want.holds = x.holds
 			return r.seen.same(want)

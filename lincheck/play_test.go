@@ -335,6 +335,12 @@ func (p *play) note(c call, at *time.Time) noted {
 		if i, n.ok = h.Info(); n.ok {
 			n.seen = p.sight(i.Class, i.Reason, i.Polls, i.Holds, i.Started, i.Seen, i.Deadline)
 		}
+	case opDeadline:
+		// It is false, too, where the session lives without an end.
+		at, limited := h.Deadline()
+		if n.ok = limited || h.Alive(); n.ok {
+			n.seen = p.sight("", 0, 0, 0, time.Time{}, time.Time{}, at)
+		}
 	case opExpire:
 		if n.ok = h.Expire(); n.ok {
 			p.mu.Lock()
