@@ -497,12 +497,7 @@ func (e *Engine[K, V]) session(slot uint32) Session[K, V] {
 	return Session[K, V]{e, refOf(e.record(slot).state.Load(), slot)}
 }
 
-func (e *Engine[K, V]) hash(key K) uint64 {
-	if e.keys == wordsKey {
-		return maphash.Bytes(e.seed, bytesOf(&key))
-	}
-	return maphash.Comparable(e.seed, key)
-}
+func (e *Engine[K, V]) hash(key K) uint64 { return hashOf(e.keys, e.seed, &key) }
 
 // shardOf returns the shard whose index has the keys of a hash.
 func (e *Engine[K, V]) shardOf(hash uint64) *shard[K, V] {

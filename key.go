@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"reflect"
 	"sync/atomic"
 	"unsafe"
@@ -55,6 +56,20 @@ func plain(t reflect.Type) bool {
 
 // shared reports whether keys can be read without the lock.
 func (k keyKind) shared() bool { return k != lockedKey }
+
+// hashOf hashes a key. Comparable does so for all of them, but with the other two
+// the cache misses of one look-up overlap with those of the next: a random Touch
+// by key of a million sessions takes 290 ns instead of 500.
+func hashOf[K comparable](kind keyKind, seed maphash.Seed, key *K) uint64 {
+	switch kind {
+	case wordsKey:
+		return maphash.Bytes(seed, bytesOf(key))
+	case stringKey:
+		return maphash.String(seed, *(*string)(unsafe.Pointer(key)))
+	default:
+		return maphash.Comparable(seed, *key)
+	}
+}
 
 // A stringWords is a string's pointer and length.
 type stringWords struct {
