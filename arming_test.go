@@ -18,10 +18,10 @@ func TestTrimSendsPastToFuture(t *testing.T) {
 	defer e.Close()
 	idle, _ := e.Class(Policy{Name: "idle", Idle: time.Hour})
 	ended := 0
-	sh := e.shardOf(e.hash(0))
+	sh := e.shardOf(e.hash(new(0)))
 	var keys []int
 	for k := 0; len(keys) < 3000; k++ {
-		if e.shardOf(e.hash(k)) == sh {
+		if e.shardOf(e.hash(&k)) == sh {
 			keys = append(keys, k)
 		}
 	}

@@ -17,7 +17,7 @@ func startToRename(t *testing.T, e *Engine[int, int], from, to *shard[int, int])
 	t.Helper()
 	old, new = -1, -1
 	for k := 0; old < 0 || new < 0; k++ {
-		switch e.shardOf(e.hash(k)) {
+		switch e.shardOf(e.hash(&k)) {
 		case from:
 			old = k
 		case to:
@@ -81,7 +81,7 @@ func TestRenameDuringClose(t *testing.T) {
 	s, _, new := startToRename(t, e, last, first)
 	goOn := closeHalfWay(e, &e.shards[1])
 	sh, rec, _ := s.lock(e.time.read())
-	if _, ok := e.rename(rec, s.slot(), new); ok {
+	if _, ok := e.rename(rec, s.slot(), &new); ok {
 		t.Error("a session was renamed into an index that Close has cleared")
 	}
 	sh.unlock()
@@ -97,7 +97,7 @@ func TestCloseForgetsContext(t *testing.T) {
 	e, _ := New[int, int](Options{Manual: true})
 	first, last := &e.shards[0], &e.shards[len(e.shards)-1]
 	k := 0
-	for e.shardOf(e.hash(k)) != last {
+	for e.shardOf(e.hash(&k)) != last {
 		k++
 	}
 	s, _ := e.Start(k, 0)
@@ -203,7 +203,7 @@ func TestGlanceDuringClose(t *testing.T) {
 	e, _ := New[uint64, int](Options{Manual: true})
 	key := uint64(1)
 	e.Start(key, 0)
-	hash := e.hash(key)
+	hash := e.hash(&key)
 	x := &e.shardOf(hash).index
 	dir := x.dir.Load()
 	e.Close()

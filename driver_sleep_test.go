@@ -59,7 +59,7 @@ func TestDriverLooksTwice(t *testing.T) {
 			e.shards[i].init(e, uint32(i))
 		}
 		key := 0
-		for e.shardOf(e.hash(key)) != &e.shards[0] {
+		for e.shardOf(e.hash(&key)) != &e.shards[0] {
 			key++
 		}
 		d := &e.driver // whose goroutine is one of the test's

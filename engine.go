@@ -179,7 +179,7 @@ func (e *Engine[K, V]) start(c *Class[K, V], key K, value V) (Session[K, V], err
 	if key != key {
 		return Session[K, V]{}, fmt.Errorf("lapse: the key is not equal to itself, as a NaN: no look-up would find it")
 	}
-	hash := e.hash(key)
+	hash := e.hash(&key)
 	sh := e.shardOf(hash)
 	for {
 		m := e.time.read()
@@ -189,7 +189,7 @@ func (e *Engine[K, V]) start(c *Class[K, V], key K, value V) (Session[K, V], err
 			return Session[K, V]{}, ErrClosed
 		}
 		sh.index.mu.Lock()
-		slot, taken := sh.index.find(high(hash), key)
+		slot, taken := sh.index.find(high(hash), &key)
 		if !taken && !e.reserve() {
 			sh.index.mu.Unlock()
 			sh.mu.Unlock()
@@ -199,7 +199,7 @@ func (e *Engine[K, V]) start(c *Class[K, V], key K, value V) (Session[K, V], err
 			continue
 		}
 		if !taken {
-			s, ok := sh.add(c, high(hash), key, value, m)
+			s, ok := sh.add(c, high(hash), &key, value, m)
 			sh.index.mu.Unlock()
 			sh.unlock()
 			if !ok {
@@ -244,7 +244,7 @@ func (e *Engine[K, V]) endIfDue(s Session[K, V], key K, m moment) bool {
 // Get returns the live session that has the key. It is a peek: it has no effect
 // on any deadline.
 func (e *Engine[K, V]) Get(key K) (Session[K, V], bool) {
-	s, ok := e.find(key)
+	s, ok := e.find(&key)
 	if !ok || !s.Alive() {
 		return Session[K, V]{}, false
 	}
@@ -254,7 +254,7 @@ func (e *Engine[K, V]) Get(key K) (Session[K, V], bool) {
 // Touch looks up the live session that has the key and touches it, as
 // [Session.Touch] does.
 func (e *Engine[K, V]) Touch(key K) (Session[K, V], bool) {
-	s, ok := e.find(key)
+	s, ok := e.find(&key)
 	if !ok || !s.Touch() {
 		return Session[K, V]{}, false
 	}
@@ -264,7 +264,7 @@ func (e *Engine[K, V]) Touch(key K) (Session[K, V], bool) {
 // Poll looks up the live session that has the key and polls it, as
 // [Session.Poll] does.
 func (e *Engine[K, V]) Poll(key K) (Session[K, V], bool) {
-	s, ok := e.find(key)
+	s, ok := e.find(&key)
 	if !ok || !s.Poll() {
 		return Session[K, V]{}, false
 	}
@@ -272,9 +272,9 @@ func (e *Engine[K, V]) Poll(key K) (Session[K, V], bool) {
 }
 
 // find looks up the session that has the key, which may be due.
-func (e *Engine[K, V]) find(key K) (Session[K, V], bool) {
+func (e *Engine[K, V]) find(key *K) (Session[K, V], bool) {
 	hash := e.hash(key)
-	ref, ok := e.shardOf(hash).index.look(high(hash), &key)
+	ref, ok := e.shardOf(hash).index.look(high(hash), key)
 	return Session[K, V]{e, ref}, ok
 }
 
@@ -291,7 +291,7 @@ func (e *Engine[K, V]) Rename(old, new K) error {
 		if e.closing.Load() {
 			return ErrClosed
 		}
-		s, ok := e.find(old)
+		s, ok := e.find(&old)
 		if !ok {
 			return ErrNotFound
 		}
@@ -304,7 +304,7 @@ func (e *Engine[K, V]) Rename(old, new K) error {
 			sh.unlock()
 			continue // renamed meanwhile; somebody else may have the key by now
 		}
-		other, renamed := e.rename(rec, s.slot(), new)
+		other, renamed := e.rename(rec, s.slot(), &new)
 		sh.unlock()
 		if renamed {
 			return nil
@@ -320,11 +320,11 @@ func (e *Engine[K, V]) Rename(old, new K) error {
 
 // rename gives a session, whose shard is locked, another key, unless one has
 // it.
-func (e *Engine[K, V]) rename(rec *record[K], slot uint32, key K) (other Session[K, V], ok bool) {
-	if rec.key == key {
+func (e *Engine[K, V]) rename(rec *record[K], slot uint32, key *K) (other Session[K, V], ok bool) {
+	if rec.key == *key {
 		return other, true
 	}
-	oldHash, newHash := e.hash(rec.key), e.hash(key)
+	oldHash, newHash := e.hash(&rec.key), e.hash(key)
 	from, to := e.shardOf(oldHash), e.shardOf(newHash)
 	first, second := from, to
 	if second.id < first.id {
@@ -497,7 +497,7 @@ func (e *Engine[K, V]) session(slot uint32) Session[K, V] {
 	return Session[K, V]{e, refOf(e.record(slot).state.Load(), slot)}
 }
 
-func (e *Engine[K, V]) hash(key K) uint64 { return hashOf(e.keys, e.seed, &key) }
+func (e *Engine[K, V]) hash(key *K) uint64 { return hashOf(e.keys, e.seed, key) }
 
 // shardOf returns the shard whose index has the keys of a hash.
 func (e *Engine[K, V]) shardOf(hash uint64) *shard[K, V] {

@@ -11,9 +11,9 @@ import (
 
 // keysOfOneShard returns keys that hash to the same shard.
 func keysOfOneShard(e *Engine[int, int], n int) (keys []int) {
-	sh := e.shardOf(e.hash(0))
+	sh := e.shardOf(e.hash(new(0)))
 	for k := 0; len(keys) < n; k++ {
-		if e.shardOf(e.hash(k)) == sh {
+		if e.shardOf(e.hash(&k)) == sh {
 			keys = append(keys, k)
 		}
 	}

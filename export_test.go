@@ -57,10 +57,10 @@ func (x *index[K, V]) check(seen map[uint32]int) error {
 			n++
 			seen[c.slot()]++
 			key := x.e.record(c.slot()).key
-			if hash := x.e.hash(key); high(hash) != c.hash() || &x.e.shardOf(hash).index != x {
+			if hash := x.e.hash(&key); high(hash) != c.hash() || &x.e.shardOf(hash).index != x {
 				return fmt.Errorf("slot %d lies under another hash than its key's", c.slot())
 			}
-			if found, ok := x.find(c.hash(), key); !ok || found != c.slot() {
+			if found, ok := x.find(c.hash(), &key); !ok || found != c.slot() {
 				return fmt.Errorf("slot %d is not found by its key", c.slot())
 			}
 			if !x.e.keys.shared() {

@@ -107,7 +107,7 @@ func (x *index[K, V]) glance(hash uint32, key *K) (ref uint64, ok, sure bool) {
 func (x *index[K, V]) lookLocked(hash uint32, key *K) (ref uint64, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	slot, ok := x.find(hash, *key)
+	slot, ok := x.find(hash, key)
 	if !ok {
 		return 0, false
 	}
@@ -123,14 +123,14 @@ func (x *index[K, V]) fetch(hash uint32) {
 }
 
 // find returns the slot of a key. The caller holds the lock.
-func (x *index[K, V]) find(hash uint32, key K) (slot uint32, ok bool) {
+func (x *index[K, V]) find(hash uint32, key *K) (slot uint32, ok bool) {
 	dir := x.dir.Load()
 	if dir == nil {
 		return 0, false
 	}
 	s := dir.at(hash)
 	for i := s.home(hash); s.cells[i] != 0; i = s.after(i) {
-		if c := slotHash(s.cells[i]); c.hash() == hash && x.e.record(c.slot()).key == key {
+		if c := slotHash(s.cells[i]); c.hash() == hash && x.e.record(c.slot()).key == *key {
 			return c.slot(), true
 		}
 	}

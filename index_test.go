@@ -149,7 +149,7 @@ func TestOneSlotForTwoKeys(t *testing.T) {
 	for i := 0; len(keys) < 2; i++ {
 		// One is much longer, so that its length would not fit the other.
 		key := fmt.Sprintf("%0*d", 1+200*len(keys), i)
-		if e.shardOf(e.hash(key)) == &e.shards[0] {
+		if e.shardOf(e.hash(&key)) == &e.shards[0] {
 			keys = append(keys, key)
 		}
 	}
@@ -184,7 +184,8 @@ func TestGlanceNeedsAnEvenVersion(t *testing.T) {
 	e, _ := New[uint64, int](Options{Manual: true})
 	defer e.Close()
 	e.Start(1, 1)
-	hash, key := e.hash(1), uint64(1)
+	key := uint64(1)
+	hash := e.hash(&key)
 	x := &e.shardOf(hash).index
 	s := x.dir.Load().at(high(hash))
 	s.version.Add(1)
@@ -240,8 +241,8 @@ func TestGlanceWhileTheSlotIsGivenAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hash := high(e.hash(key))
-	x, rec, slot := &e.shardOf(e.hash(key)).index, e.record(s.slot()), s.slot()
+	hash := high(e.hash(&key))
+	x, rec, slot := &e.shardOf(e.hash(&key)).index, e.record(s.slot()), s.slot()
 	// give gives the slot to a key, as the end of a session and the start of
 	// another do.
 	give := func(key string, gen uint64) {
@@ -249,7 +250,7 @@ func TestGlanceWhileTheSlotIsGivenAway(t *testing.T) {
 		defer x.mu.Unlock()
 		x.remove(hash, slot)
 		rec.state.Store(gen<<genShift | phaseLive)
-		setKey(e.keys, rec, key)
+		setKey(e.keys, rec, &key)
 		x.insert(hash, slot)
 	}
 	gen := s.gen()

@@ -100,19 +100,19 @@ func hasKey[K comparable](kind keyKind, rec *record[K], key *K, s *segment, vers
 }
 
 // setKey gives a record a key, which look-ups may read meanwhile.
-func setKey[K comparable](kind keyKind, rec *record[K], key K) {
+func setKey[K comparable](kind keyKind, rec *record[K], key *K) {
 	switch kind {
 	case wordsKey:
-		words := bytesOf(&key)
+		words := bytesOf(key)
 		for at := 0; at < len(words); at += wordSize {
 			atomic.StoreUint64(wordOf(rec, at), binary.NativeEndian.Uint64(words[at:]))
 		}
 	case stringKey:
-		from, to := (*stringWords)(unsafe.Pointer(&key)), (*stringWords)(unsafe.Pointer(&rec.key))
+		from, to := (*stringWords)(unsafe.Pointer(key)), (*stringWords)(unsafe.Pointer(&rec.key))
 		atomic.StorePointer(&to.data, from.data)
 		atomic.StoreUintptr(&to.len, from.len)
 	default:
-		rec.key = key
+		rec.key = *key
 	}
 }
 

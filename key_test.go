@@ -103,7 +103,7 @@ func testKeys[K comparable](t *testing.T, key func(int) K) {
 func TestHasKeyOfAnotherLength(t *testing.T) {
 	var rec record[string]
 	var s segment
-	setKey(stringKey, &rec, "abc")
+	setKey(stringKey, &rec, new("abc"))
 	for key, want := range map[string]bool{"abc": true, "ab": false, "abcd": false, "": false, "abd": false} {
 		if got := hasKey(stringKey, &rec, &key, &s, 0); got != want {
 			t.Errorf("has %q, asked for %q: %v", rec.key, key, got)

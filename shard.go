@@ -97,7 +97,7 @@ func (sh *shard[K, V]) unlock() {
 }
 
 // add puts a new session into a free slot. It fails when the slab is full.
-func (sh *shard[K, V]) add(c *Class[K, V], hash uint32, key K, value V, m moment) (Session[K, V], bool) {
+func (sh *shard[K, V]) add(c *Class[K, V], hash uint32, key *K, value V, m moment) (Session[K, V], bool) {
 	idx, ok := sh.slab.take(sh.e.mostSlots)
 	if !ok {
 		return Session[K, V]{}, false
@@ -184,7 +184,7 @@ func (sh *shard[K, V]) poll(rec *record[K], idx uint32, gen uint64, m moment) (e
 			sh.arm(rec, idx, m)
 			return nil, true
 		}
-		if ends, ok = sh.claim(rec, idx, sh.e.hash(rec.key), f, m, nil); ok {
+		if ends, ok = sh.claim(rec, idx, sh.e.hash(&rec.key), f, m, nil); ok {
 			return ends, false
 		}
 	}
@@ -206,7 +206,7 @@ func (sh *shard[K, V]) end(rec *record[K], idx uint32, gen uint64, why Reason, m
 			break
 		}
 		limit, _ := sh.e.terms(r).end(&r, m.stamp)
-		if ends, ok = sh.claim(rec, idx, sh.e.hash(rec.key), finding{r, limit, why}, m, ends); ok {
+		if ends, ok = sh.claim(rec, idx, sh.e.hash(&rec.key), finding{r, limit, why}, m, ends); ok {
 			return ends, true
 		}
 	}
@@ -220,7 +220,7 @@ func (sh *shard[K, V]) endDue(rec *record[K], idx uint32, gen uint64, m moment, 
 		return ends, false
 	}
 	limit, why := r.verdict()
-	return sh.claim(rec, idx, sh.e.hash(rec.key), finding{r, limit, why}, m, ends)
+	return sh.claim(rec, idx, sh.e.hash(&rec.key), finding{r, limit, why}, m, ends)
 }
 
 // A finding says what somebody has read of a session and concluded: its limit,

@@ -326,7 +326,7 @@ func (s *slab[K, V]) put(idx uint32) {
 	p.values[i] = zero
 	if s.keys != wordsKey { // which refers to nothing
 		var zero K
-		setKey(s.keys, rec, zero)
+		setKey(s.keys, rec, &zero)
 	}
 	gen := rec.state.Load() >> genShift
 	rec.state.Store(min(gen+1, lastGen)<<genShift | phaseFree)

@@ -26,7 +26,7 @@ func TestClaimAfterATouch(t *testing.T) {
 		t.Fatal("it cannot be touched")
 	}
 	sh.mu.Lock()
-	_, ok := sh.claim(rec, idx, e.hash(1), finding{old, 6000, ReasonIdle}, e.time.read(), nil)
+	_, ok := sh.claim(rec, idx, e.hash(new(1)), finding{old, 6000, ReasonIdle}, e.time.read(), nil)
 	sh.unlock()
 	if ok || !s.Alive() {
 		t.Errorf("claimed: %v, alive: %v: the touch had won", ok, s.Alive())
@@ -150,7 +150,7 @@ func TestTouchOfADoomedSession(t *testing.T) {
 	s.Touch()
 	now := e.time.read()
 	sh.mu.Lock()
-	d := doomed[int]{rec, idx, e.hash(1), early}
+	d := doomed[int]{rec, idx, e.hash(new(1)), early}
 	sh.wheel.advance(6000)
 	n := sh.wheel.pop(make([]entry, 9))
 	ends := sh.endDoomed(&d, now, nil)
@@ -165,8 +165,8 @@ func TestTouchOfADoomedSession(t *testing.T) {
 	now = e.time.read()
 	sh.mu.Lock()
 	late := finding{rec.read(), 9000, ReasonIdle}
-	sh.endDoomed(&doomed[int]{rec, idx, e.hash(1), late}, now, nil)
-	ends = sh.endDoomed(&doomed[int]{rec, idx, e.hash(1), late}, now, nil)
+	sh.endDoomed(&doomed[int]{rec, idx, e.hash(new(1)), late}, now, nil)
+	ends = sh.endDoomed(&doomed[int]{rec, idx, e.hash(new(1)), late}, now, nil)
 	sh.unlock()
 	if len(ends) > 0 {
 		t.Error("a session was ended twice")

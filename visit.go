@@ -70,7 +70,7 @@ func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]
 			continue // it is armed anew when its warning has been given
 		}
 		if f, due := sh.judge(r, t.moment); due {
-			t.doomed[n] = doomed[K]{rec, idx, sh.e.hash(rec.key), f}
+			t.doomed[n] = doomed[K]{rec, idx, sh.e.hash(&rec.key), f}
 			n++
 			continue
 		}
