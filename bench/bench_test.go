@@ -17,6 +17,14 @@ import (
 	"github.com/lapse-go/lapse/bench/keys"
 	"github.com/lapse-go/lapse/bench/peers"
 	"github.com/lapse-go/lapse/bench/work"
+
+	// See work/inline.go.
+	_ "github.com/Yiling-J/theine-go"
+	_ "github.com/dgraph-io/ristretto/v2"
+	_ "github.com/google/btree"
+	_ "github.com/jellydator/ttlcache/v3"
+	_ "github.com/lapse-go/lapse"
+	_ "github.com/maypok86/otter/v2"
 )
 
 var (
