@@ -36,7 +36,7 @@ import (
 
 var (
 	set     = flag.String("set", "quick", "what to measure: quick or full")
-	only    = flag.String("only", "", "space-separated cases and key=value parameters that measurements must have; alternatives with |")
+	only    = flag.String("only", "", "space-separated cases and key=value parameters that measurements must have, or key!=value for those without; alternatives with |")
 	runs    = flag.Int("runs", 0, "how often to measure each; 0: as the set says")
 	n       = flag.String("sessions", "1M", "the number of sessions of most measurements")
 	out     = flag.String("o", "", "the file of results; empty: results/SET.jsonl")

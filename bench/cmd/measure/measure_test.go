@@ -106,6 +106,7 @@ func TestMatches(t *testing.T) {
 	for filter, want := range map[string]bool{
 		"": true, "touch": true, "poll": false, "peer=lapse": true, "peer=sweep": false, "touch peer=lapse n=1M": true,
 		"poll|touch": true, "peer=sweep|lapse": true, "peer=sweep|otter": false, "touch n=10M": false, "lapse": false,
+		"touch peer!=sweep": true, "peer!=lapse": false, "peer!=lapse|sweep": false, "peer!=sweep|otter n=1M": true, "value!=64B": true,
 	} {
 		if got := matches(s, filter); got != want {
 			t.Errorf("%q matches %v: %v", filter, s, got)

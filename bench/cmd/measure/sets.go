@@ -118,7 +118,7 @@ func full(n int) []work.Spec {
 // that have all the words of a filter.
 func selected(m measurements, n int, filter string) ([]work.Spec, error) {
 	for _, word := range strings.Fields(filter) {
-		if _, err := work.Parse("x/" + strings.Split(word, "|")[0]); strings.Contains(word, "=") && err != nil {
+		if _, err := work.Parse("x/" + strings.Replace(strings.Split(word, "|")[0], "!=", "=", 1)); strings.Contains(word, "=") && err != nil {
 			return nil, fmt.Errorf("-only: %w", err)
 		}
 	}
@@ -140,7 +140,8 @@ func selected(m measurements, n int, filter string) ([]work.Spec, error) {
 }
 
 // matches reports whether a measurement has a parameter of each word. A word is a
-// case, or key=value; both can be alternatives, as in peer=lapse|sweep.
+// case, key=value, or key!=value for those without it; all can be alternatives, as
+// in peer=lapse|sweep.
 func matches(s work.Spec, filter string) bool {
 	parts := strings.Split(s.String(), "/")
 	for _, word := range strings.Fields(filter) {
@@ -148,12 +149,13 @@ func matches(s work.Spec, filter string) bool {
 		if !ok {
 			key, alternatives = "", word
 		}
-		if !slices.ContainsFunc(strings.Split(alternatives, "|"), func(v string) bool {
+		key, not := strings.CutSuffix(key, "!")
+		if slices.ContainsFunc(strings.Split(alternatives, "|"), func(v string) bool {
 			if key == "" {
 				return parts[0] == v
 			}
 			return slices.Contains(parts[1:], key+"="+v)
-		}) {
+		}) == not {
 			return false
 		}
 	}
