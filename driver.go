@@ -137,9 +137,10 @@ func (d *driver[K, V]) round(t *tour[K], ends []ending[K, V]) (_ []ending[K, V],
 			return ends, false
 		}
 	}
-	d.first++ // so that each shard comes first in its turn if there is little room
-	for i := range d.e.shards {
-		sh := &d.e.shards[(d.first+i)%len(d.e.shards)]
+	shards := d.e.shards
+	d.first = (d.first + 1) % len(shards) // each shard has its turn if there is little room
+	for i := range shards {
+		sh := &shards[(d.first+i)%len(shards)]
 		if sh.next.Load() > t.now {
 			continue
 		}

@@ -18,7 +18,7 @@ type queue[K comparable, V any] struct {
 	mu sync.Mutex
 	// mu guards the fields below.
 
-	ring    []ending[K, V] // nil until something is put in
+	ring    []ending[K, V] // its length is a power of two, or nil until something is put in
 	first   int
 	n       int
 	running int  // workers that were started and have not ended
@@ -68,11 +68,9 @@ func (q *queue[K, V]) put(ends []ending[K, V]) {
 	if q.closed {
 		return
 	}
-	if q.ring == nil {
-		q.ring = make([]ending[K, V], queueLen)
-	}
+	q.fit(q.n + len(ends))
 	for i := range ends {
-		q.ring[(q.first+q.n)%queueLen] = ends[i]
+		*q.at(q.n) = ends[i]
 		q.n++
 	}
 	for want := min(q.workers, q.busy+q.n); q.running < want; q.running++ {
@@ -80,6 +78,25 @@ func (q *queue[K, V]) put(ends []ending[K, V]) {
 	}
 	q.work.Broadcast()
 }
+
+// fit sees to it that the ring holds n endings, at most queueLen.
+func (q *queue[K, V]) fit(n int) {
+	size := max(len(q.ring), mostBatch)
+	for size < n {
+		size *= 2
+	}
+	if size == len(q.ring) {
+		return
+	}
+	ring := make([]ending[K, V], size)
+	for i := range q.n {
+		ring[i] = *q.at(i)
+	}
+	q.ring, q.first = ring, 0
+}
+
+// at returns the place of an ending in the ring, counted from the next one.
+func (q *queue[K, V]) at(i int) *ending[K, V] { return &q.ring[(q.first+i)&(len(q.ring)-1)] }
 
 // take moves the next endings to batch: all that it holds, or this worker's
 // share of them. It waits until there is one; zero: the queue is closed.
@@ -94,9 +111,9 @@ func (q *queue[K, V]) take(batch []ending[K, V]) int {
 	}
 	n := min(len(batch), (q.n-1)/q.workers+1)
 	for i := range n {
-		batch[i] = q.ring[q.first]
-		q.ring[q.first] = ending[K, V]{}
-		q.first = (q.first + 1) % queueLen
+		next := q.at(0)
+		batch[i], *next = *next, ending[K, V]{}
+		q.first++
 	}
 	q.n -= n
 	q.busy++

@@ -41,6 +41,45 @@ func TestWorkerKeepsValue(t *testing.T) {
 	})
 }
 
+// TestQueueGrows puts in more than the ring holds while it begins in the middle:
+// the order stays, and what was in it.
+func TestQueueGrows(t *testing.T) {
+	e, _ := New[int, int](Options{Manual: true})
+	q := new(queue[int, int])
+	q.init(e, 0) // starts none
+	next, taken := 0, 0
+	put := func(n int) {
+		ends := make([]ending[int, int], n)
+		for i := range ends {
+			ends[i].key = next
+			next++
+		}
+		q.put(ends)
+	}
+	batch := make([]ending[int, int], queueLen)
+	take := func() {
+		t.Helper()
+		q.workers = 2 // each takes half
+		for _, end := range batch[:q.take(batch)] {
+			if end.key != taken {
+				t.Fatalf("ending %d comes when %d was next", end.key, taken)
+			}
+			taken++
+		}
+		q.workers = 0
+	}
+	for _, n := range []int{mostBatch, mostBatch / 2, mostBatch, 1, 5 * mostBatch, queueLen / 2} {
+		put(n)
+		take()
+	}
+	for taken < next {
+		take()
+	}
+	if q.n != 0 || len(q.ring) > queueLen {
+		t.Errorf("%d endings are left in a ring of %d", q.n, len(q.ring))
+	}
+}
+
 // TestManyWorkers takes from a queue with more workers than an int can add to.
 func TestManyWorkers(t *testing.T) {
 	for n := 2; n <= 6; n++ {
