@@ -187,9 +187,11 @@ func (r *results) tables() []Table {
 // setting says where the figures were taken.
 func (r *results) setting() Table {
 	t := Table{Name: "setting", Title: "Where", Head: []string{"", ""}, Text: true}
+	said := make(map[string]string) // of the settings before
 	row := func(name, value string) {
-		if value != "" {
+		if value != said[name] {
 			t.Rows = append(t.Rows, []string{name, value})
+			said[name] = value
 		}
 	}
 	for _, s := range r.file.Settings {
