@@ -269,6 +269,7 @@ func TestSpread(t *testing.T) {
 	}{
 		{record.Sample{Median: 100, Least: 90, Most: 130, Runs: 7}, "100 ±20%"}, {record.Sample{Median: 5, Least: 5, Most: 5, Runs: 1}, "5.00"},
 		{record.Sample{Median: -10, Least: -11, Most: -9, Runs: 2}, "-10.0 ±10%"}, {record.Sample{Runs: 3}, "0"},
+		{record.Sample{Median: 1, Least: 0.5, Most: 124, Runs: 3}, "1.00 (0.500 to 124)"},
 	} {
 		if got := spread(tt.sample); got != tt.want {
 			t.Errorf("spread(%+v) is %q, want %q", tt.sample, got, tt.want)

@@ -116,11 +116,14 @@ func group(digits string) string {
 }
 
 // spread writes a median and, if there were several runs, how far they lay apart:
-// half the distance from the least to the most.
+// half the distance from the least to the most; both, where that says nothing.
 func spread(s record.Sample) string {
 	text := number(s.Median)
 	if s.Runs > 1 && s.Median != 0 {
 		half := (s.Most - s.Least) / 2 / math.Abs(s.Median) * 100
+		if half > 100 {
+			return fmt.Sprintf("%s (%s to %s)", text, number(s.Least), number(s.Most))
+		}
 		text += fmt.Sprintf(" ±%.0f%%", half)
 	}
 	return text

@@ -116,14 +116,15 @@ func (l lines) labels(c draw.Canvas, x, y func(float64) vg.Length) {
 			break
 		}
 	}
-	if len(all) > 0 {
-		if low := c.Min.Y + height/2 - all[0].have; low > 0 {
-			floor := c.Min.Y + height/2
-			for _, lb := range all {
-				lb.have = max(lb.have, floor)
-				floor = lb.have + height
-			}
-		}
+	// None lies beyond the top, nor, which comes first, beyond the bottom.
+	ceiling, floor := c.Max.Y-height/2, c.Min.Y+height/2
+	for _, lb := range slices.Backward(all) {
+		lb.have = min(lb.have, ceiling)
+		ceiling = lb.have - height
+	}
+	for _, lb := range all {
+		lb.have = max(lb.have, floor)
+		floor = lb.have + height
 	}
 	edge := c.Max.X + 26
 	style := l.t.style()
