@@ -86,8 +86,8 @@ func (r *results) bars() []Bar {
 	b.atMost(n+" sessions an hour away, wake-ups", "at most 1 in 10 s", idle, "wakeups_per_s", 0.1, "a second")
 	b.atMost(n+" sessions an hour away, CPU", "under 0.05 % of a core", idle, "cpu_pct", math.Nextafter(0.05, 0), "%")
 
-	b.overBare("lapsehttp, a request with a live session", "at most 1 µs over the bare handler", "inner_ns", 1000, "ns")
-	b.overBare("lapsehttp, a request with a live session", "at most 3 allocations over the bare handler", "inner_allocs", 3.5, "allocations")
+	b.overBare("lapsehttp, requests of a thousand live sessions in turn", "at most 1 µs over the bare handler", "inner_ns", 1000, "ns")
+	b.overBare("lapsehttp, requests of a thousand live sessions in turn", "at most 3 allocations over the bare handler", "inner_allocs", 3.5, "allocations")
 	b.neverEarly()
 	return b.list
 }
