@@ -3,7 +3,6 @@ package lapse
 import (
 	"cmp"
 	"context"
-	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -131,11 +130,9 @@ func (d *driver[K, V]) run() {
 // processor. It reports whether there is more to do; when the hook queue is full
 // there is not, until the queue has room.
 func (d *driver[K, V]) round(t *tour[K], ends []ending[K, V]) (_ []ending[K, V], more bool) {
-	room := math.MaxInt
-	if d.e.hooked.Load() {
-		if room = d.e.queue.room(); room == 0 {
-			return ends, false
-		}
+	room := d.e.queue.room()
+	if room == 0 {
+		return ends, false
 	}
 	shards := d.e.shards
 	d.first = (d.first + 1) % len(shards) // each shard has its turn if there is little room

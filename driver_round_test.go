@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"runtime"
 	"testing"
 	"time"
 )
@@ -35,5 +36,38 @@ func TestEachShardHasItsTurn(t *testing.T) {
 				t.Errorf("shard %d has %d sessions after it was the first %d times, want %d", i, n, round, each-round)
 			}
 		}
+	}
+}
+
+// TestHookDuringARound registers the first hook while a round ends sessions of
+// many shards. What it is to be told of must not be more than the queue holds.
+func TestHookDuringARound(t *testing.T) {
+	const shardBits = 6
+	e, _ := New[int, int](Options{Manual: true, Remember: 1})
+	e.queue.workers = 0 // the test takes from the queue
+	defer e.Close()
+	e.shardBits = shardBits
+	e.shards = make([]shard[int, int], 1<<shardBits)
+	for i := range e.shards {
+		e.shards[i].init(e, uint32(i))
+	}
+	for key := range 2 * queueLen {
+		e.Start(key, 0)
+	}
+	e.memory.mu.Lock() // the first end waits here
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		e.driver.round(&tour[int]{moment: e.time.momentOf(int64(time.Hour))}, nil)
+	}()
+	for i := 0; e.shards[i].mu.TryLock(); i = (i + 1) % len(e.shards) {
+		e.shards[i].mu.Unlock()
+		runtime.Gosched()
+	}
+	e.NotifyOnExpire(func(Event[int, int]) {})
+	e.memory.mu.Unlock()
+	<-done
+	if n := e.queue.n; n == 0 || n > queueLen {
+		t.Errorf("%d endings are in a queue for %d", n, queueLen)
 	}
 }
