@@ -114,7 +114,7 @@ func (sh *shard[K, V]) rearm(word int, class uint64, warned bool, m moment) bool
 func (sh *shard[K, V]) markDue(m moment) (some bool) {
 	sh.mu.Lock()
 	sh.wheel.advance(m.now)
-	// Due sessions are armed anew, for now, and others may advance the wheel to
+	// Due sessions are armed anew, for m.now, and others may advance the wheel to
 	// there meanwhile.
 	left := sh.wheel.overdue(m.now)
 	sh.mu.Unlock()

@@ -59,6 +59,15 @@ func (s Session[K, V]) lockSlot() (sh *shard[K, V], rec *record[K], idx uint32) 
 	return sh, rec, idx
 }
 
+// record returns the record of the session's slot, whoever has it; nil if there
+// is none.
+func (s Session[K, V]) record() *record[K] {
+	if s.e == nil {
+		return nil
+	}
+	return s.e.record(s.slot())
+}
+
 // read reads the engine's clock, if there is an engine.
 func (s Session[K, V]) read() moment {
 	if s.e == nil {
@@ -262,10 +271,7 @@ func (s Session[K, V]) Poll() bool {
 
 // Alive reports whether the session has not ended. It changes nothing.
 func (s Session[K, V]) Alive() bool {
-	if s.e == nil {
-		return false
-	}
-	rec := s.e.record(s.slot())
+	rec := s.record()
 	if rec == nil {
 		return false
 	}
@@ -352,9 +358,6 @@ func (s Session[K, V]) Info() (Info, bool) {
 // false if there is none, or the session has ended. See [Session.Info] about
 // held sessions.
 func (s Session[K, V]) Deadline() (time.Time, bool) {
-	if s.e == nil {
-		return time.Time{}, false
-	}
 	d, m := s.readDial()
 	limit, ok := s.limit(m)
 	if !ok {
@@ -365,7 +368,7 @@ func (s Session[K, V]) Deadline() (time.Time, bool) {
 
 // limit returns the session's limit, if it lives.
 func (s Session[K, V]) limit(m moment) (limit int64, ok bool) {
-	rec := s.e.record(s.slot())
+	rec := s.record()
 	if rec == nil {
 		return 0, false
 	}
@@ -415,10 +418,7 @@ func (s Session[K, V]) Policy() (p Policy, ok bool) {
 // does, and so does a Poll past its PollCap or PollMax. Hold returns false if
 // the session has ended.
 func (s Session[K, V]) Hold() bool {
-	if s.e == nil {
-		return false
-	}
-	rec := s.e.record(s.slot())
+	rec := s.record()
 	if rec == nil {
 		return false
 	}
