@@ -95,14 +95,20 @@ func (m *Manager[V]) enter(w http.ResponseWriter, r *http.Request, act Activity,
 // is set. Without an id the error is NOT_LOGGED_IN. A navigation is sent to
 // Options.LoginURL with status 303 and, in the parameter next, the path to
 // return to; see [ReturnPath]. OPTIONS is refused as well: what answers CORS
-// preflights goes around Require.
+// preflights goes around Require. The files of the browser client under Prefix
+// are for everybody: Require serves them itself.
 func (m *Manager[V]) Require(next http.Handler) http.Handler {
+	endpoints := m.Endpoints()
 	return m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if q := m.exchange(r.Context()); !q.isLive() {
+		switch q := m.exchange(r.Context()); {
+		case q == nil:
+			// A file of the client. It is public, but next need not know that.
+			endpoints.ServeHTTP(w, r)
+		case !q.isLive():
 			m.refuseRequest(w, r, q)
-			return
+		default:
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	}))
 }
 

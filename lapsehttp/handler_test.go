@@ -58,6 +58,29 @@ func TestRequireAlone(t *testing.T) {
 	serve(t, h, request("GET", "/"), http.StatusUnauthorized)
 }
 
+// TestRequireModules serves the client to everybody, and calls no handler that
+// counts on a session.
+func TestRequireModules(t *testing.T) {
+	m := newTest(t, lapse.Options{}, Options[string]{})
+	_, id := start(t, m, "Ada")
+	private := handle(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s has come through Require", r.URL)
+	})
+	for _, h := range []http.Handler{
+		m.Require(private), m.Handler(m.Require(private)), m.Require(m.Require(private)), m.Require(m.Endpoints()),
+	} {
+		for path, module := range map[string][]byte{"/session/client.js": clientJS, "/session/dialog.js": dialogJS} {
+			for _, r := range []*http.Request{request("GET", path), request("GET", path, id), request("GET", path, ID{1})} {
+				w := serve(t, h, r, http.StatusOK)
+				if w.Body.String() != string(module) || len(w.Header()["Set-Cookie"]) != 0 {
+					t.Errorf("%s: %d bytes, %v", path, w.Body.Len(), w.Header())
+				}
+			}
+			serve(t, h, request("DELETE", path, id), http.StatusMethodNotAllowed)
+		}
+	}
+}
+
 // TestTwoManagers are of two kinds of sessions on one site.
 func TestTwoManagers(t *testing.T) {
 	users := newTest(t, lapse.Options{}, Options[string]{})
