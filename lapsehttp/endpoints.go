@@ -69,7 +69,7 @@ func endpointActivity(name string) (Activity, bool) {
 
 func (m *Manager[V]) endpoint(name string, w http.ResponseWriter, r *http.Request) {
 	q := m.exchange(r.Context())
-	uncached(w.Header(), make([]string, 2))
+	uncached(w.Header())
 	switch name {
 	case "keepalive":
 		if allow(w, r, http.MethodGet, http.MethodPost, http.MethodHead) {

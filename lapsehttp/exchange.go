@@ -22,10 +22,9 @@ type exchange[V any] struct {
 	session lapse.Session[ID, V]
 	id      ID   // by which the request knows the session
 	live    bool // the request has a session, though it may end meanwhile
-	over    bool // the page is to be told that there is none
+	dead    bool // the request came with an id that is not live
+	out     bool // it has logged out
 	sends   bool // the browser is to be given the session's id
-	clears  bool // the browser is to forget its id
-	wipes   bool // and the site's data
 	held    bool // the request holds its session
 	written bool // the headers are
 
@@ -82,9 +81,7 @@ func (q *exchange[V]) look(r *http.Request) {
 			q.use(ids[1])
 		}
 	}
-	if !q.live && q.carried.some {
-		q.over, q.clears = true, true
-	}
+	q.dead = !q.live && q.carried.some
 }
 
 // use makes the session that has the id the request's, if there is one.
@@ -179,7 +176,7 @@ func (q *exchange[V]) adopt(s lapse.Session[ID, V]) bool {
 		return false
 	}
 	q.session, q.id, q.live = s, id, true
-	q.sends, q.clears, q.over, q.wipes = true, false, false, false
+	q.sends, q.dead, q.out = true, false, false
 	q.held = q.activity == Touch && s.Hold()
 	return true
 }
@@ -220,7 +217,7 @@ func (q *exchange[V]) logOut() bool {
 	defer q.mu.Unlock()
 	if q.session == s {
 		q.session, q.live = lapse.Session[ID, V]{}, false
-		q.sends, q.clears, q.over, q.wipes = false, true, true, q.m.wipes
+		q.sends, q.out = false, true
 	}
 	return !q.written
 }

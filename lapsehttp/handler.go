@@ -73,12 +73,23 @@ func (m *Manager[V]) enter(w http.ResponseWriter, r *http.Request, act Activity,
 	q.look(r)
 	defer q.finish()
 	w, r = q.writer(), r.WithContext(scope[V]{q})
-	if !q.live && by != ofEndpoint &&
-		(by == ofRoute && r.Method != http.MethodOptions || act == Poll && q.carried.some) {
+	if q.polledInVain(r, by) {
 		m.refuseRequest(w, r, q)
 		return
 	}
 	next.ServeHTTP(w, r)
+}
+
+// polledInVain reports whether the request is a Poll that has no session, so
+// that its page should learn to stop.
+func (q *exchange[V]) polledInVain(r *http.Request, by marker) bool {
+	switch {
+	case q.live || by == ofEndpoint:
+		return false
+	case by == ofRoute:
+		return r.Method != http.MethodOptions
+	}
+	return q.activity == Poll && q.carried.some
 }
 
 // Require lets only requests with a live session through to next. It belongs

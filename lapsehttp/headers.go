@@ -25,7 +25,7 @@ func (q *exchange[V]) writeHeadersLocked() {
 // mark sets the headers. Nothing changes where there is no session and none was
 // asked for.
 func (q *exchange[V]) mark(h http.Header) {
-	if !q.live && !q.over {
+	if !q.live && !q.dead && !q.out {
 		return
 	}
 	now := q.m.engine.Now()
@@ -41,18 +41,19 @@ func (q *exchange[V]) mark(h http.Header) {
 	}
 	q.page(h, now, left, limited)
 	c := &q.m.cookies
-	if q.live && q.sends {
+	if q.sends {
 		if id, ok := q.session.Key(); ok {
 			h.Add("Set-Cookie", c.id(id, now))
 		}
 	}
-	if q.clears {
+	if !q.live {
 		h.Add("Set-Cookie", c.clearID(now))
 	}
-	if q.wipes {
+	if q.out && q.m.wipes {
 		h.Set("Clear-Site-Data", `"cookies", "storage"`)
 	}
-	uncached(h, q.values[3:])
+	unstored(h, q.values[3:4:4])
+	varied(h, q.values[4:5:5])
 }
 
 // page sets the cookies for the page, and the header that says how long the
@@ -90,16 +91,26 @@ func (q *exchange[V]) page(h http.Header, now time.Time, left time.Duration, lim
 	}
 }
 
-// uncached keeps a response out of caches, unless it says so already. It uses
-// two strings of values where it can.
-func uncached(h http.Header, values []string) {
-	if have := h["Cache-Control"]; !hasToken(have, "no-store") {
-		values[0] = "no-store"
-		h["Cache-Control"] = values[0:1:1]
+// uncached keeps a response out of caches, unless it says so already.
+func uncached(h http.Header) {
+	unstored(h, make([]string, 1))
+	varied(h, make([]string, 1))
+}
+
+// unstored forbids caches to keep a response. The value is room for one.
+func unstored(h http.Header, value []string) {
+	if !hasToken(h["Cache-Control"], "no-store") {
+		value[0] = "no-store"
+		h["Cache-Control"] = value
 	}
+}
+
+// varied says that another cookie gets another response. The value is room for
+// one.
+func varied(h http.Header, value []string) {
 	if have := h["Vary"]; len(have) == 0 {
-		values[1] = "Cookie"
-		h["Vary"] = values[1:2:2]
+		value[0] = "Cookie"
+		h["Vary"] = value
 	} else if !hasToken(have, "Cookie") && !hasToken(have, "*") {
 		h["Vary"] = append(have, "Cookie")
 	}

@@ -55,7 +55,7 @@ func (m *Manager[V]) ending(c *carried) lapse.Ending {
 func (m *Manager[V]) refuseRequest(w http.ResponseWriter, r *http.Request, q *exchange[V]) {
 	end := m.ending(&q.carried)
 	if m.refuse != nil {
-		uncached(w.Header(), make([]string, 2))
+		uncached(w.Header())
 		m.refuse(w, r, end)
 		return
 	}
@@ -63,12 +63,12 @@ func (m *Manager[V]) refuseRequest(w http.ResponseWriter, r *http.Request, q *ex
 	case !isNavigation(r):
 		m.refuseScript(w, r, q, end)
 	case m.login != nil && !m.login.is(r):
-		uncached(w.Header(), make([]string, 2))
+		uncached(w.Header())
 		w.Header().Set("Location", m.login.withReturn(r))
 		w.WriteHeader(http.StatusSeeOther)
 	default:
 		h := w.Header()
-		uncached(h, make([]string, 2))
+		uncached(h)
 		h.Set("WWW-Authenticate", challenge)
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -96,7 +96,7 @@ func (m *Manager[V]) refuseScript(w http.ResponseWriter, r *http.Request, q *exc
 		body.Error = errTimeout
 	}
 	h := w.Header()
-	uncached(h, make([]string, 2))
+	uncached(h)
 	h.Set("WWW-Authenticate", challenge)
 	m.sendJSON(w, r, http.StatusUnauthorized, body)
 }
