@@ -299,6 +299,16 @@ func (a *answer) wantCleared() {
 	}
 }
 
+// wantNoCookies checks that the browser keeps what it has, and nothing else is
+// kept.
+func (a *answer) wantNoCookies() {
+	a.t.Helper()
+	if len(a.cookies) > 0 {
+		a.t.Errorf("at %v: the cookies are %v", a.site.now(), a.header["Set-Cookie"])
+	}
+	a.wantUncached()
+}
+
 // lists reports whether a header that lists tokens has one.
 func lists(h http.Header, name, token string) bool {
 	for line := range strings.SplitSeq(strings.Join(h[name], ","), ",") {

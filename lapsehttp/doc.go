@@ -72,7 +72,9 @@
 // leave nothing behind.
 //
 // After [Manager.Renew] the old id works for a grace of ten seconds, so that
-// requests that are under way do not fail. After a log-in it does not.
+// requests that are under way do not fail. After a log-in it does not: such
+// requests are refused, but for as long they do not clear the cookie, which
+// holds the new id by then.
 //
 // # Concurrency
 //

@@ -3,7 +3,9 @@ package lapsehttp
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/lapse-go/lapse"
 )
@@ -27,6 +29,8 @@ type exchange[V any] struct {
 	sends   bool // the browser is to be given the session's id
 	held    bool // the request holds its session
 	written bool // the headers are
+
+	came time.Time // when the request came, if it is dead
 
 	values [5]string // of headers; one allocation less for each
 }
@@ -81,7 +85,9 @@ func (q *exchange[V]) look(r *http.Request) {
 			q.use(ids[1])
 		}
 	}
-	q.dead = !q.live && q.carried.some
+	if q.dead = !q.live && q.carried.some; q.dead {
+		q.came = m.engine.Now()
+	}
 }
 
 // use makes the session that has the id the request's, if there is one.
@@ -164,6 +170,37 @@ func (q *exchange[V]) rivals() (all []lapse.Session[ID, V]) {
 		}
 	}
 	return all
+}
+
+// outdate notes that the browser is about to get another id than those that it
+// has, of which some are of the sessions that end in favor of a new one.
+func (q *exchange[V]) outdate(old ...lapse.Session[ID, V]) {
+	now, ids := q.m.engine.Now(), q.carried.known()
+	for _, id := range ids {
+		q.m.graces.add(id, lapse.Session[ID, V]{}, now)
+	}
+	for _, s := range old {
+		if id, ok := s.Key(); ok && !slices.Contains(ids, id) {
+			q.m.graces.add(id, lapse.Session[ID, V]{}, now)
+		}
+	}
+}
+
+// late reports whether the browser may have another id by now than it had when
+// it sent the request, so that the response must not have it forget that one.
+func (q *exchange[V]) late(now time.Time) bool {
+	ids := q.carried.known()
+	if q.live {
+		ids = []ID{q.id}
+	} else if now.Sub(q.came) >= q.m.graces.length {
+		return true // nobody knows any more
+	}
+	for _, id := range ids {
+		if _, replaced := q.m.graces.find(id, q.m.engine.Now); replaced {
+			return true
+		}
+	}
+	return false
 }
 
 // adopt makes a session that has just been started the request's. It fails if

@@ -8,12 +8,16 @@ import (
 	"github.com/lapse-go/lapse"
 )
 
-// graces remembers the ids that Renew has replaced, for RenewGrace. It has no
-// timer: what is over goes when something is added or looked for. All graces
-// are equally long, so the ring is in order of their ends.
+// graces remembers the ids that the browser has been given another for, for
+// RenewGrace: requests with them may still be on their way. After Renew they
+// find the session; after Start and Promote nothing, but nor do they have the
+// browser forget its new id. There is no timer: what is over goes when something
+// is added or looked for. All graces are equally long, so the ring is in order
+// of their ends.
 type graces[V any] struct {
-	length time.Duration // zero or less: none
-	some   atomic.Bool   // there may be one
+	length time.Duration
+	strict bool        // no id finds a session
+	some   atomic.Bool // there may be one
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -25,7 +29,7 @@ type graces[V any] struct {
 }
 
 type grace[V any] struct {
-	session lapse.Session[ID, V]
+	session lapse.Session[ID, V] // the zero Session: it finds nothing
 	until   time.Time
 }
 
@@ -39,13 +43,21 @@ type ended struct {
 // their time.
 const mostGraces = 1 << 17
 
-// add remembers that id was the session's.
-func (g *graces[V]) add(id ID, s lapse.Session[ID, V], now time.Time) {
-	if g.length <= 0 {
-		return
+// setLength takes Options.RenewGrace.
+func (g *graces[V]) setLength(d time.Duration) {
+	g.length = d
+	if d < 0 {
+		g.length, g.strict = defaultGrace, true
 	}
+}
+
+// add remembers that id was replaced, and the session that it still finds.
+func (g *graces[V]) add(id ID, s lapse.Session[ID, V], now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.strict {
+		s = lapse.Session[ID, V]{}
+	}
 	g.purge(now, mostGraces-1)
 	if g.byID == nil {
 		g.byID = make(map[ID]grace[V])
@@ -56,7 +68,8 @@ func (g *graces[V]) add(id ID, s lapse.Session[ID, V], now time.Time) {
 	g.some.Store(true)
 }
 
-// find returns the session that had the id until lately. It may have ended.
+// find returns the session that had the id until lately. It may have ended, or
+// be the zero Session. False: the id has not been replaced lately.
 func (g *graces[V]) find(id ID, now func() time.Time) (s lapse.Session[ID, V], ok bool) {
 	if !g.some.Load() {
 		return s, false

@@ -2,6 +2,7 @@ package lapsehttp
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -74,10 +75,114 @@ func TestRenewTwice(t *testing.T) {
 			}
 		}
 	})
-	if key, _ := s.Key(); sentID(t, w) != key || len(w.Header()["Set-Cookie"]) != 3 || m.graces.len() != 0 {
+	if key, _ := s.Key(); sentID(t, w) != key || len(w.Header()["Set-Cookie"]) != 3 {
 		t.Errorf("%v", w.Header())
 	}
-	serve(t, m.Require(ok), request("GET", "/", id), http.StatusUnauthorized)
+	w = serve(t, m.Require(ok), request("GET", "/", id), http.StatusUnauthorized)
+	if len(w.Header()["Set-Cookie"]) != 0 {
+		t.Errorf("the browser is to forget the id that it has been given: %v", w.Header())
+	}
+}
+
+// takesAway reports whether a response has the browser forget its id, or tells
+// the page that its session is over.
+func takesAway(w *httptest.ResponseRecorder) bool {
+	id := cookie(w, "session")
+	return id != nil && id.MaxAge < 0 || cookie(w, sessionExpiryCookie) != nil && w.Header().Get(expiresHeader) == "0"
+}
+
+// TestReplacedID has requests with an old id under way while the browser is
+// given a new one: their responses do not take that away.
+func TestReplacedID(t *testing.T) {
+	user := lapse.Policy{Name: "user", Idle: time.Hour}
+	for name, replace := range map[string]func(*testManager, http.ResponseWriter, *http.Request) error{
+		"Start": func(m *testManager, w http.ResponseWriter, r *http.Request) error {
+			_, err := m.Start(w, r, "Ada")
+			return err
+		},
+		"Promote": func(m *testManager, w http.ResponseWriter, r *http.Request) error {
+			class, _ := m.engine.Class(user)
+			return m.Promote(w, r, class, "Ada")
+		},
+		"Renew": (*testManager).Renew,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, lapse.Options{Default: user}, Options[string]{RenewGrace: -1, Routes: Routes{"/score": Poll}}, func(t *testing.T, m *testManager) {
+				_, old := start(t, m, "")
+				var w *httptest.ResponseRecorder
+				slow := within(t, m, request("GET", "/", old), func(http.ResponseWriter, *http.Request) {
+					w = within(t, m, request("POST", "/", old), func(w http.ResponseWriter, r *http.Request) {
+						if err := replace(m, w, r); err != nil {
+							t.Error(err)
+						}
+					})
+				})
+				fresh := sentID(t, w)
+				refused := serve(t, m.Handler(ok), request("GET", "/score", old), http.StatusUnauthorized)
+				served := serve(t, m.Handler(ok), request("GET", "/", old), http.StatusOK)
+				for _, w := range []*httptest.ResponseRecorder{slow, refused, served} {
+					if takesAway(w) || w.Header().Get("Cache-Control") != "no-store" {
+						t.Errorf("%v", w.Header())
+					}
+				}
+				// A log-out with the old id is one nevertheless.
+				if w := within(t, m, request("POST", "/", old), m.End); !takesAway(w) {
+					t.Errorf("%v", w.Header())
+				}
+				pass(10 * time.Second)
+				if w := serve(t, m.Require(ok), request("GET", "/", old), http.StatusUnauthorized); !takesAway(w) {
+					t.Errorf("when nothing can be under way any more: %v", w.Header())
+				}
+				serve(t, m.Require(ok), request("GET", "/", fresh), http.StatusOK)
+			})
+		})
+	}
+}
+
+// TestRenewedIDReplaced has a log-in come after a renewal: all ids before are
+// old ones.
+func TestRenewedIDReplaced(t *testing.T) {
+	m := newTest(t, lapse.Options{}, Options[string]{})
+	_, first := start(t, m, "")
+	second := sentID(t, within(t, m, request("GET", "/", first), func(w http.ResponseWriter, r *http.Request) { m.Renew(w, r) }))
+	within(t, m, request("POST", "/", first), func(w http.ResponseWriter, r *http.Request) { m.Start(w, r, "Ada") })
+	for _, id := range []ID{first, second} {
+		if w := serve(t, m.Require(ok), request("GET", "/", id), http.StatusUnauthorized); takesAway(w) {
+			t.Errorf("%v", w.Header())
+		}
+	}
+}
+
+// TestDeadID has a slow request come with an id that is not live: its response
+// takes the id away unless somebody may have logged in since.
+func TestDeadID(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		slow   time.Duration
+		logIn  bool
+		clears bool
+	}{
+		{"nobody", 0, false, true},
+		{"nobody for long", 10*time.Second - time.Millisecond, false, true},
+		{"nobody knows", 10 * time.Second, false, false},
+		{"log-in", 0, true, false},
+		{"log-in since", 9 * time.Second, true, false},
+		{"log-in long ago", time.Hour, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, lapse.Options{}, Options[string]{}, func(t *testing.T, m *testManager) {
+				w := within(t, m, request("GET", "/", ID{1}), func(http.ResponseWriter, *http.Request) {
+					if tt.logIn {
+						within(t, m, request("POST", "/", ID{1}), func(w http.ResponseWriter, r *http.Request) { m.Start(w, r, "Ada") })
+					}
+					pass(tt.slow)
+				})
+				if takesAway(w) != tt.clears {
+					t.Errorf("%v", w.Header())
+				}
+			})
+		})
+	}
 }
 
 // TestRenewAtOnce has many requests renew one session while others use it.

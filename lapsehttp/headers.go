@@ -30,14 +30,15 @@ func (q *exchange[V]) mark(h http.Header) {
 	}
 	now := q.m.engine.Now()
 	left, limited := time.Duration(0), true
-	if q.live {
-		deadline, ok := q.session.Deadline()
-		switch {
-		case ok:
-			left = max(deadline.Sub(now), 0)
-		case q.session.Alive():
-			limited = false
-		}
+	deadline, ok := q.session.Deadline() // of the zero Session there is none
+	switch {
+	case ok:
+		left = max(deadline.Sub(now), 0)
+	case q.session.Alive():
+		limited = false
+	case !q.out && q.late(now):
+		uncached(h)
+		return
 	}
 	q.page(h, now, left, limited)
 	c := &q.m.cookies

@@ -76,7 +76,7 @@ func New[V any](e *lapse.Engine[ID, V], o Options[V]) (*Manager[V], error) {
 	}
 	m.entropy.Reader = o.Entropy
 	m.owners.of = o.Owner
-	m.graces.length = o.RenewGrace
+	m.graces.setLength(o.RenewGrace)
 	if o.Class != nil {
 		if err := m.checkClass(o.Class); err != nil {
 			return nil, fmt.Errorf("lapsehttp: Options.Class: %w", err)
@@ -143,8 +143,9 @@ func (m *Manager[V]) start(w http.ResponseWriter, r *http.Request, c *lapse.Clas
 		return s, err
 	}
 	if promote {
-		s, err = m.succeed(old[0], c, v)
+		s, err = q.succeed(old[0], c, v)
 	} else {
+		q.outdate(old...)
 		for _, old := range old {
 			old.Expire()
 		}
@@ -164,15 +165,20 @@ func (m *Manager[V]) start(w http.ResponseWriter, r *http.Request, c *lapse.Clas
 }
 
 // succeed starts a session and ends the one that it succeeds.
-func (m *Manager[V]) succeed(old lapse.Session[ID, V], c *lapse.Class[ID, V], v V) (lapse.Session[ID, V], error) {
+func (q *exchange[V]) succeed(old lapse.Session[ID, V], c *lapse.Class[ID, V], v V) (lapse.Session[ID, V], error) {
+	m := q.m
 	s, err := m.begin(c, v)
-	if errors.Is(err, lapse.ErrFull) && old.Expire() {
-		return m.begin(c, v) // the old one was one too many
+	if errors.Is(err, lapse.ErrFull) {
+		q.outdate(old)
+		if old.Expire() {
+			return m.begin(c, v) // the old one was one too many
+		}
 	}
 	if err != nil {
 		return s, err
 	}
 	m.streams.move(old, s)
+	q.outdate(old)
 	if !old.Expire() {
 		// It has ended meanwhile: somebody has logged out, or been promoted by
 		// another request.

@@ -190,7 +190,7 @@ func TestPromoteGone(t *testing.T) {
 		old.Expire()
 		return "Ada"
 	}
-	_, err := m.succeed(old, nil, "Ada")
+	_, err := (&exchange[string]{m: m}).succeed(old, nil, "Ada")
 	isError(t, err, ErrNoSession)
 	if m.engine.Len() != 0 || m.owners.len() != 0 {
 		t.Errorf("%d sessions, %d owned", m.engine.Len(), m.owners.len())

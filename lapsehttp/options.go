@@ -41,7 +41,9 @@ type Options[V any] struct {
 	// page with status 401.
 	LoginURL string
 	// RenewGrace is how long an id that Renew has replaced still finds its
-	// session. Zero: 10s; negative: not at all.
+	// session. Zero: 10s; negative: not at all. As long (10s if it is negative),
+	// responses to an id that Renew, Start or Promote has replaced do not have
+	// the browser forget the new one.
 	RenewGrace time.Duration
 	// Owner names the owner of a session for EndAll, such as the user's name. It
 	// is asked once when Start or Promote sets a value; empty: nobody owns the
