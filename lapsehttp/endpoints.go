@@ -141,7 +141,7 @@ type state struct {
 	ServerTime  int64  `json:"serverTime"`
 	ExpiresAt   *int64 `json:"expiresAt,omitempty"` // nil: without a limit, or not live
 	RemainingMS *int64 `json:"remainingMs,omitempty"`
-	Limit       string `json:"limit,omitempty"` // which will end it
+	Limit       string `json:"limit,omitempty"` // which will end it, and whether a keep-alive can help: see limitOf
 	WarnMS      int64  `json:"warnMs"`
 	IdleMS      int64  `json:"idleMs"` // zero: no such limit
 	farewell
@@ -175,9 +175,19 @@ func (m *Manager[V]) stateOf(s lapse.Session[ID, V]) (st state, ok bool) {
 	if !info.Deadline.IsZero() {
 		left := max(info.Deadline.Sub(now), 0).Milliseconds()
 		at := st.ServerTime + left
-		st.ExpiresAt, st.RemainingMS, st.Limit = &at, &left, info.Reason.String()
+		st.ExpiresAt, st.RemainingMS, st.Limit = &at, &left, limitOf(policy, info).String()
 	}
 	return st, true
+}
+
+// limitOf returns the limit that a page should know of: the one that will end
+// the session, or PollMax if that would be Idle but no polls are left. A page
+// that then sent a keep-alive would end the session at once.
+func limitOf(policy lapse.Policy, info lapse.Info) lapse.Reason {
+	if info.Reason == lapse.ReasonIdle && policy.PollMax > 0 && info.Polls >= policy.PollMax {
+		return lapse.ReasonPollMax
+	}
+	return info.Reason
 }
 
 // heartbeat is how often a stream that has nothing to say says so, lest a proxy

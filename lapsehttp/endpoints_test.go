@@ -126,6 +126,48 @@ func TestStatus(t *testing.T) {
 	})
 }
 
+// TestStatusPollsUsedUp tells the page that a keep-alive would not help.
+func TestStatusPollsUsedUp(t *testing.T) {
+	policy := lapse.Policy{Name: "user", Idle: 10 * time.Minute, Lifetime: time.Hour, PollMax: 2}
+	inBubble(t, lapse.Options{Default: policy}, Options[string]{}, func(t *testing.T, m *testManager) {
+		s, id := start(t, m, "Ada")
+		p := open(t, m, id)
+		limit := func(want string) {
+			t.Helper()
+			w := serve(t, m.Endpoints(), request("GET", "/session/status", id), http.StatusOK)
+			told := stateIn(t, []byte(p.want("extended:600000")))
+			if st := stateIn(t, w.Body.Bytes()); st.Limit != want || told.Limit != want {
+				t.Errorf("the limit is %q, to the stream %q, want %q", st.Limit, told.Limit, want)
+			}
+		}
+		keepAlive := func() {
+			pass(2 * time.Second)
+			serve(t, m.Endpoints(), request("POST", "/session/keepalive", id), http.StatusNoContent)
+		}
+		limit("idle")
+		keepAlive()
+		limit("idle")
+		keepAlive()
+		limit("poll max")
+		pass(2 * time.Second)
+		serve(t, m.Handler(ok), request("GET", "/", id), http.StatusOK)
+		limit("idle")
+		// Another limit that comes sooner is the one that cannot be helped.
+		for range 6 {
+			s.Touch()
+			pass(9 * time.Minute)
+		}
+		keepAlive()
+		keepAlive()
+		w := serve(t, m.Endpoints(), request("GET", "/session/status", id), http.StatusOK)
+		if st := stateIn(t, w.Body.Bytes()); st.Limit != "lifetime" {
+			t.Errorf("the limit is %q", st.Limit)
+		}
+		p.cancel()
+		p.gone()
+	})
+}
+
 // TestStatusUnlimited has no end to tell of.
 func TestStatusUnlimited(t *testing.T) {
 	m := newTest(t, lapse.Options{Default: lapse.Policy{Name: "eternal"}}, Options[string]{})
