@@ -24,6 +24,7 @@ type streams[V any] struct {
 	// mu guards the fields below, and those of topics and streams that say so.
 
 	topics map[lapse.Session[ID, V]]*topic[V]
+	parked map[lapse.Session[ID, V]]int       // sessions that are about to be succeeded, by how many requests
 	closed map[weak.Pointer[http.Server]]bool // the servers that tell when they shut down: have they?
 }
 
@@ -146,19 +147,33 @@ func (h *streams[V]) look(s lapse.Session[ID, V]) {
 	}
 }
 
-// move has the streams of a session follow another one.
-func (h *streams[V]) move(from, to lapse.Session[ID, V]) {
-	if h.open.Load() == 0 {
-		return
-	}
+// park keeps the end of a session from its streams until resume.
+func (h *streams[V]) park(s lapse.Session[ID, V]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.parked == nil {
+		h.parked = make(map[lapse.Session[ID, V]]int)
+	}
+	h.parked[s]++
+}
+
+// resume has the streams of a session follow its successor. If that is the zero
+// Session there is none: they go on, or hear how theirs has ended.
+func (h *streams[V]) resume(from, to lapse.Session[ID, V]) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.parked[from]--; h.parked[from] == 0 {
+		delete(h.parked, from)
+	}
 	t := h.topics[from]
 	if t == nil {
 		return
 	}
-	h.unfollow(t)
-	h.follow(t, to)
+	if to != (lapse.Session[ID, V]{}) {
+		h.unfollow(t)
+		t.ended, t.end = false, lapse.Ending{}
+		h.follow(t, to)
+	}
 	t.kick()
 }
 
@@ -202,7 +217,9 @@ func (h *streams[V]) take(st *stream[V]) (t topic[V], warned time.Time, closing 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	warned, st.warned = st.warned, time.Time{}
-	return *st.topic, warned, st.closing
+	t = *st.topic
+	t.ended = t.ended && h.parked[t.session] == 0
+	return t, warned, st.closing
 }
 
 // events is the event stream. It tells the state first, and again when the

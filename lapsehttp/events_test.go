@@ -174,7 +174,7 @@ func TestEvents(t *testing.T) {
 
 func (m *Manager[V]) wantNoStreams(t *testing.T) {
 	t.Helper()
-	if n := m.streams.open.Load(); n != 0 || len(m.streams.topics) != 0 {
+	if n := m.streams.open.Load(); n != 0 || len(m.streams.topics) != 0 || len(m.streams.parked) != 0 {
 		t.Errorf("%d streams, %d sessions with streams", n, len(m.streams.topics))
 	}
 }
@@ -256,14 +256,102 @@ func TestEventsPromoted(t *testing.T) {
 		s, id := start(t, m, "guest")
 		p = open(t, m, id)
 		p.want("extended:10000")
-		m.streams.move(s, old)
+		m.streams.park(s)
+		m.streams.resume(s, old)
 		p.want("ended")
 		p.gone()
-		m.streams.move(s, old) // no streams
+		m.streams.park(s)
+		m.streams.resume(s, old) // no streams
 		m.wantNoStreams(t)
 		// A hook of a session that the streams have left comes late.
 		m.streams.tell(&topic[string]{session: s}, old, func() { t.Error("it is heard") })
 	})
+}
+
+// TestEventsPromotedWhenFull has the old session go before the new one comes:
+// the streams do not hear of that.
+func TestEventsPromotedWhenFull(t *testing.T) {
+	for _, when := range []lapse.FullPolicy{lapse.Reject, lapse.Evict} {
+		inBubble(t, lapse.Options{Default: eventPolicy, MaxSessions: 1, WhenFull: when}, Options[string]{}, func(t *testing.T, m *testManager) {
+			member, err := m.engine.Class(lapse.Policy{Name: "member", Idle: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			old, id := start(t, m, "guest")
+			p, another := open(t, m, id), open(t, m, id)
+			p.want("extended:10000")
+			another.want("extended:10000")
+			// Streams have all the time to say what they should not.
+			old.NotifyOnExpire(func(testEvent) { pass(time.Second) })
+			within(t, m, request("POST", "/", id), func(w http.ResponseWriter, r *http.Request) {
+				if err := m.Promote(w, r, member, "Ada"); err != nil {
+					t.Error(err)
+				}
+			})
+			for _, p := range []*page{p, another} {
+				p.want("extended:60000")
+				p.cancel()
+				p.gone()
+			}
+			m.wantNoStreams(t)
+		})
+	}
+}
+
+// TestEventsNotPromoted has a promotion fail: the streams go on, or hear how the
+// session has ended.
+func TestEventsNotPromoted(t *testing.T) {
+	policy := eventPolicy
+	policy.PollMax, policy.Lifetime = 1, 11*time.Second
+	for _, tt := range []struct {
+		name      string
+		most      int                    // sessions in the engine
+		ids       string                 // what there is of entropy
+		meanwhile func(testSession) bool // what happens to the session, in its tenth second
+		want      string
+	}{
+		{"log-out", 0, "0123456789abcdef", testSession.Expire, "expired"},
+		{"a poll too many", 0, "0123456789abcdef", testSession.Poll, "poll max"},
+		{"no id", 0, "", testSession.Alive, ""},
+		{"full, and no id", 1, "0123456789abcdef", testSession.Alive, "expired"},
+		{"due", 0, "0123456789abcdef", func(testSession) bool { time.Sleep(time.Second); return false }, "lifetime"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, lapse.Options{Default: policy, MaxSessions: tt.most, Manual: true}, Options[string]{}, func(t *testing.T, m *testManager) {
+				s, id := start(t, m, "guest")
+				pass(9 * time.Second)
+				s.Poll()
+				p := open(t, m, id)
+				p.want("extended:2000")
+				m.entropy.Reader = strings.NewReader(tt.ids)
+				m.owners.of = func(string) string {
+					tt.meanwhile(s)
+					pass(time.Second)
+					return ""
+				}
+				class, err := m.engine.Class(policy)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := request("POST", "/", id)
+				r.Header.Set(activityHeader, "peek")
+				within(t, m, r, func(w http.ResponseWriter, r *http.Request) {
+					if m.Promote(w, r, class, "Ada") == nil {
+						t.Error("no error")
+					}
+				})
+				m.engine.Advance()
+				if tt.want == "" {
+					p.want("warning:1000")
+					p.cancel()
+				} else if ended := p.want("ended"); !strings.Contains(ended, `"reason":"`+tt.want+`"`) {
+					t.Errorf("the event is %s, want %s", ended, tt.want)
+				}
+				p.gone()
+				m.wantNoStreams(t)
+			})
+		})
+	}
 }
 
 // TestEventsSoonAfterWarning tells of any extension after a warning, however

@@ -127,7 +127,8 @@ func (m *Manager[V]) Start(w http.ResponseWriter, r *http.Request, v V) (lapse.S
 //
 // Errors: [ErrNoSession], also if the old session ends meanwhile; those of
 // Start; a class that is nil or another engine's. After an error the old
-// session lives on, unless the engine was full and had to give it up.
+// session lives on, unless the engine was full and had to give it up. A full
+// engine evicts another session before that one.
 func (m *Manager[V]) Promote(w http.ResponseWriter, r *http.Request, c *lapse.Class[ID, V], v V) error {
 	if err := m.checkClass(c); err != nil {
 		return fmt.Errorf("lapsehttp: Promote: %w", err)
@@ -164,28 +165,32 @@ func (m *Manager[V]) start(w http.ResponseWriter, r *http.Request, c *lapse.Clas
 	return s, nil
 }
 
-// succeed starts a session and ends the one that it succeeds.
-func (q *exchange[V]) succeed(old lapse.Session[ID, V], c *lapse.Class[ID, V], v V) (lapse.Session[ID, V], error) {
+// succeed starts a session and ends the one that it succeeds. Streams hear of
+// neither before it is sure which of them they belong to.
+func (q *exchange[V]) succeed(old lapse.Session[ID, V], c *lapse.Class[ID, V], v V) (s lapse.Session[ID, V], err error) {
 	m := q.m
-	s, err := m.begin(c, v)
-	if errors.Is(err, lapse.ErrFull) {
-		q.outdate(old)
-		if old.Expire() {
-			return m.begin(c, v) // the old one was one too many
-		}
+	m.streams.park(old)
+	defer func() { m.streams.resume(old, s) }()
+	if !old.Hold() { // lest the engine evicts it in favor of the new one
+		return s, ErrNoSession
 	}
-	if err != nil {
+	defer old.Release()
+	fresh, err := m.begin(c, v)
+	full := errors.Is(err, lapse.ErrFull)
+	if err != nil && !full {
 		return s, err
 	}
-	m.streams.move(old, s)
 	q.outdate(old)
 	if !old.Expire() {
 		// It has ended meanwhile: somebody has logged out, or been promoted by
 		// another request.
-		s.Expire()
-		return lapse.Session[ID, V]{}, ErrNoSession
+		fresh.Expire()
+		return s, ErrNoSession
 	}
-	return s, nil
+	if full {
+		return m.begin(c, v) // the old one was one too many
+	}
+	return fresh, nil
 }
 
 // begin starts a session under a fresh id.

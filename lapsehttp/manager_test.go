@@ -220,6 +220,35 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestPromoteEvicts has a full engine make room for the new session: not at the
+// expense of the one that is promoted, while there are others.
+func TestPromoteEvicts(t *testing.T) {
+	for _, most := range []int{1, 2} {
+		m := newTest(t, lapse.Options{MaxSessions: most, WhenFull: lapse.Evict}, Options[string]{})
+		s, id := start(t, m, "guest")
+		for m.engine.Len() < most {
+			start(t, m, "other")
+		}
+		r := request("POST", "/", id)
+		r.Header.Set(activityHeader, "peek") // which holds nothing
+		var evicted []string
+		m.engine.NotifyOnExpire(func(ev testEvent) {
+			if ev.Reason == lapse.ReasonEvicted {
+				evicted = append(evicted, ev.Value)
+			}
+		})
+		w := within(t, m, r, func(w http.ResponseWriter, r *http.Request) {
+			if err := m.Promote(w, r, m.defaultClass(t), "Ada"); err != nil {
+				t.Error(err)
+			}
+		})
+		if s.Alive() || m.engine.Len() != 1 || len(evicted) != most-1 {
+			t.Errorf("%d sessions, evicted %q", m.engine.Len(), evicted)
+		}
+		serve(t, m.Require(ok), request("GET", "/", sentID(t, w)), http.StatusOK)
+	}
+}
+
 func TestClosed(t *testing.T) {
 	m := newTest(t, lapse.Options{}, Options[string]{})
 	_, id := start(t, m, "Ada")
