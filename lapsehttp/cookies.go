@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 )
@@ -105,6 +106,30 @@ func (c *cookies) clearID(now time.Time) string {
 	cookie.MaxAge = -1
 	cookie.Expires = now.AddDate(-1, 0, 0)
 	return cookie.String()
+}
+
+// given returns the last cookie of the id that a header sets: its value, which
+// is empty if it is cleared. False: there is none.
+func (c *cookies) given(h http.Header) (value string, ok bool) {
+	for _, line := range slices.Backward(h["Set-Cookie"]) {
+		if value, ok := strings.CutPrefix(line, c.template.Name+"="); ok {
+			value, _, _ = strings.Cut(value, ";")
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// own reports whether a Set-Cookie is one of those that a manager writes.
+func (c *cookies) own(line string) bool {
+	name, _, _ := strings.Cut(line, "=")
+	switch name {
+	case c.template.Name:
+		return true
+	case serverTimeCookie, sessionExpiryCookie:
+		return line == c.cleared || strings.HasSuffix(line, c.attrs)
+	}
+	return false
 }
 
 // persistent reports whether the browser keeps the id when it is closed.

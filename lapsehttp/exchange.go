@@ -63,7 +63,21 @@ func (m *Manager[V]) exchangeOf(w http.ResponseWriter, r *http.Request) (q *exch
 	}
 	q = &exchange[V]{m: m, activity: Peek}
 	q.look(r)
+	q.recall(w.Header())
 	return q, true
+}
+
+// recall has an exchange outside of Handler go on where earlier calls for the
+// same response have left off, by what they have put on its header.
+func (q *exchange[V]) recall(h http.Header) {
+	value, ok := q.m.cookies.given(h)
+	if !ok {
+		return
+	}
+	q.session, q.live, q.dead, q.sends = lapse.Session[ID, V]{}, false, false, false
+	if id, ok := parseID(value); ok {
+		q.use(id)
+	}
 }
 
 // look finds the request's session and applies its activity, and holds it if

@@ -2,9 +2,16 @@ package lapsehttp
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+)
+
+// What a log-out adds behind TLS: the browser forgets the site's data.
+const (
+	wipeHeader = "Clear-Site-Data"
+	wiped      = `"cookies", "storage"`
 )
 
 // writeHeaders adds to the response what it says about the session, the first
@@ -20,6 +27,18 @@ func (q *exchange[V]) writeHeadersLocked() {
 		q.written = true
 		q.mark(q.w.Header())
 	}
+}
+
+// remark is mark for calls outside of Handler, of which the last one counts.
+func (q *exchange[V]) remark(h http.Header) {
+	if _, again := q.m.cookies.given(h); again {
+		h["Set-Cookie"] = slices.DeleteFunc(h["Set-Cookie"], q.m.cookies.own)
+		h.Del(expiresHeader)
+		if h.Get(wipeHeader) == wiped {
+			h.Del(wipeHeader)
+		}
+	}
+	q.mark(h)
 }
 
 // mark sets the headers. Nothing changes where there is no session and none was
@@ -51,7 +70,7 @@ func (q *exchange[V]) mark(h http.Header) {
 		h.Add("Set-Cookie", c.clearID(now))
 	}
 	if q.out && q.m.wipes {
-		h.Set("Clear-Site-Data", `"cookies", "storage"`)
+		h.Set(wipeHeader, wiped)
 	}
 	unstored(h, q.values[3:4:4])
 	varied(h, q.values[4:5:5])

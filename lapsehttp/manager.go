@@ -113,7 +113,8 @@ func (m *Manager[V]) checkClass(c *lapse.Class[ID, V]) error {
 //
 // Errors: [ErrWritten] within Handler; [lapse.ErrFull]; [lapse.ErrClosed]; what
 // Options.Entropy says. Outside Handler, call it before the response begins,
-// and not from two goroutines for one response.
+// and not from two goroutines for one response; of several calls, of End and
+// the others, too, the last one counts there as well.
 func (m *Manager[V]) Start(w http.ResponseWriter, r *http.Request, v V) (lapse.Session[ID, V], error) {
 	return m.start(w, r, m.class, v, false)
 }
@@ -160,7 +161,7 @@ func (m *Manager[V]) start(w http.ResponseWriter, r *http.Request, c *lapse.Clas
 		return lapse.Session[ID, V]{}, ErrWritten
 	}
 	if outside {
-		q.mark(w.Header())
+		q.remark(w.Header())
 	}
 	return s, nil
 }
@@ -252,7 +253,7 @@ func (m *Manager[V]) Renew(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if outside {
-		q.mark(w.Header())
+		q.remark(w.Header())
 	}
 	return nil
 }
@@ -298,7 +299,7 @@ func (m *Manager[V]) End(w http.ResponseWriter, r *http.Request) {
 		m.logger.Warn("lapsehttp: End was called after the response had begun: the session has ended, but the browser was not told to clear its cookies")
 	}
 	if outside {
-		q.mark(w.Header())
+		q.remark(w.Header())
 	}
 }
 

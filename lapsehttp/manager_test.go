@@ -86,6 +86,88 @@ func TestOutside(t *testing.T) {
 	})
 }
 
+// TestOutsideAgain makes several calls for one response, outside of Handler: the
+// last one counts, as it does inside.
+func TestOutsideAgain(t *testing.T) {
+	e, err := lapse.New[ID, string](lapse.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	m, err := New(e, Options[string]{Cookie: http.Cookie{Name: "session"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eternal, err := e.Class(lapse.Policy{Name: "eternal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		steps string
+		live  bool
+	}{
+		{"start start", true},
+		{"start end", false},
+		{"end end", false},
+		{"end start", true},
+		{"end start end", false},
+		{"end start renew", true},
+		{"start promote", true},
+		{"end start promote", true},
+		{"renew renew", true},
+		{"renew start", true},
+		{"renew end", false},
+		{"promote end", false},
+		{"promote promote", true},
+	} {
+		_, id := start(t, m, "guest")
+		w, r := httptest.NewRecorder(), request("POST", "/", id)
+		w.Header().Add("Set-Cookie", "theme=dark")
+		limited := true
+		for step := range strings.FieldsSeq(tt.steps) {
+			var err error
+			switch limited = step != "promote"; step {
+			case "start":
+				_, err = m.Start(w, r, "Ada")
+			case "promote":
+				err = m.Promote(w, r, eternal, "Ada")
+			case "renew":
+				err = m.Renew(w, r)
+			case "end":
+				m.End(w, r)
+			}
+			if err != nil {
+				t.Errorf("%s: %s: %v", tt.steps, step, err)
+			}
+		}
+		h := w.Header()
+		if len(h["Set-Cookie"]) != 4 || h["Set-Cookie"][0] != "theme=dark" || (h.Get(expiresHeader) != "") != limited || (h.Get("Clear-Site-Data") == "") != tt.live {
+			t.Errorf("%s: %v", tt.steps, h)
+		}
+		if sessions := e.Len(); !tt.live {
+			if c := cookie(w, "session"); c == nil || c.MaxAge >= 0 || sessions != 0 {
+				t.Errorf("%s: %v, %d sessions", tt.steps, h, sessions)
+			}
+		} else if s, ok := e.Get(sentID(t, w)); !ok || sessions != 1 {
+			t.Errorf("%s: the browser has the id of no session; there are %d", tt.steps, sessions)
+		} else {
+			s.Expire()
+		}
+	}
+	// What others have set stays.
+	w := httptest.NewRecorder()
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+	w.Header().Add("Set-Cookie", "serverTime=local; Path=/other")
+	for range 2 {
+		if _, err := m.Start(w, request("POST", "/"), "Ada"); err != nil {
+			t.Error(err)
+		}
+	}
+	if h := w.Header(); h.Get("Clear-Site-Data") != `"cache"` || len(h["Set-Cookie"]) != 4 {
+		t.Errorf("%v", h)
+	}
+}
+
 // TestLostContext has middleware replace the request's context.
 func TestLostContext(t *testing.T) {
 	m := newTest(t, lapse.Options{}, Options[string]{})
