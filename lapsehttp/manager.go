@@ -28,6 +28,7 @@ var (
 type Manager[V any] struct {
 	engine  *lapse.Engine[ID, V]
 	class   *lapse.Class[ID, V] // nil: the engine's default
+	classes sync.Map            // the classes that are known to be the engine's
 	routes  *router
 	cookies cookies
 	prefix  string
@@ -90,20 +91,29 @@ func (m *Manager[V]) checkClass(c *lapse.Class[ID, V]) error {
 	if c == nil {
 		return errors.New("the class is nil")
 	}
+	if _, known := m.classes.Load(c); known {
+		return nil
+	}
 	for {
 		p := c.Policy()
+		if _, ok := m.engine.Stats().Live[p.Name]; !ok {
+			return foreign(p) // and Class would make one of that name
+		}
 		own, err := m.engine.Class(p)
 		switch {
 		case err == nil && own == c:
+			m.classes.Store(c, true)
 			return nil
 		case errors.Is(err, lapse.ErrClosed):
 			return err
 		case err != nil && c.Policy() != p:
 			continue // SetPolicy has come between
 		}
-		return fmt.Errorf("the class %q is another engine's", p.Name)
+		return foreign(p)
 	}
 }
+
+func foreign(p lapse.Policy) error { return fmt.Errorf("the class %q is another engine's", p.Name) }
 
 // Start starts a session, as a log-in does, and gives the browser its id in the
 // response: always a fresh one, whatever the request came with. A session that

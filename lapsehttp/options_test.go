@@ -71,6 +71,9 @@ func TestForeignClass(t *testing.T) {
 	}
 	_, err = New(mine.engine, Options[string]{Class: foreign})
 	names(t, err, "Options.Class", `"short"`, "another engine")
+	if _, made := mine.engine.Stats().Live["short"]; made {
+		t.Error("a class of that name has been made")
+	}
 
 	// The same name with another policy makes no difference.
 	if _, err := mine.engine.Class(lapse.Policy{Name: "long"}); err != nil {
