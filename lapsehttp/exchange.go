@@ -51,15 +51,10 @@ func (m *Manager[V]) exchangeOf(w http.ResponseWriter, r *http.Request) (q *exch
 		return q, false
 	}
 	// Some middleware gives its handlers a request with a context of its own.
-	for w := w; w != nil; {
+	for w := w; w != nil; w = unwrap(w) {
 		if x, ok := w.(interface{ exchange() *exchange[V] }); ok && x.exchange().m == m {
 			return x.exchange(), false
 		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
-		}
-		w = u.Unwrap()
 	}
 	q = &exchange[V]{m: m, activity: Peek}
 	q.look(r)

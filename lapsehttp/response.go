@@ -15,29 +15,55 @@ import (
 // http.ResponseController reaches what lies below through Unwrap.
 type writer[V any] struct{ q *exchange[V] }
 
-// A hijackWriter is a writer over HTTP/1.
-type hijackWriter[V any] struct{ writer[V] }
-
-// A pushWriter is a writer over HTTP/2.
-type pushWriter[V any] struct{ writer[V] }
+// The writers that can do more. Each is a pointer, too, so none has two of the
+// others in it.
+type (
+	flushWriter[V any]       struct{ writer[V] }
+	hijackWriter[V any]      struct{ writer[V] }
+	flushHijackWriter[V any] struct{ flushWriter[V] } // as over HTTP/1
+	pushWriter[V any]        struct{ writer[V] }
+	flushPushWriter[V any]   struct{ flushWriter[V] } // as over HTTP/2
+)
 
 // writer returns a ResponseWriter for the exchange that can do what the one
 // below it can, so that a handler that asks by a type assertion hears the
 // truth.
 func (q *exchange[V]) writer() http.ResponseWriter {
-	for below := q.w; ; {
+	w := writer[V]{q}
+	var flushes, hijacks, pushes bool
+	for below := q.w; below != nil; below = unwrap(below) {
+		switch below.(type) {
+		case http.Flusher, interface{ FlushError() error }:
+			flushes = true
+		}
 		switch below.(type) {
 		case http.Hijacker:
-			return hijackWriter[V]{writer[V]{q}}
+			hijacks = true
 		case http.Pusher:
-			return pushWriter[V]{writer[V]{q}}
+			pushes = true
 		}
-		u, ok := below.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return writer[V]{q}
-		}
-		below = u.Unwrap()
 	}
+	switch {
+	case hijacks && flushes:
+		return flushHijackWriter[V]{flushWriter[V]{w}}
+	case hijacks:
+		return hijackWriter[V]{w}
+	case pushes && flushes:
+		return flushPushWriter[V]{flushWriter[V]{w}}
+	case pushes:
+		return pushWriter[V]{w}
+	case flushes:
+		return flushWriter[V]{w}
+	}
+	return w
+}
+
+// unwrap returns what a ResponseWriter wraps, nil if it does not say.
+func unwrap(w http.ResponseWriter) http.ResponseWriter {
+	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		return u.Unwrap()
+	}
+	return nil
 }
 
 func (w writer[V]) exchange() *exchange[V] { return w.q }
@@ -74,11 +100,11 @@ func (w writer[V]) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(w.q.w, r)
 }
 
-func (w writer[V]) Flush() { w.FlushError() }
+func (w flushWriter[V]) Flush() { w.FlushError() }
 
 // FlushError is Flush for http.ResponseController. The first flush of an event
 // stream is the end of what the user did: from here on the page listens.
-func (w writer[V]) FlushError() error {
+func (w flushWriter[V]) FlushError() error {
 	w.begin()
 	err := http.NewResponseController(w.q.w).Flush()
 	if isEventStream(w.Header()) {
@@ -98,27 +124,31 @@ func isEventStream(h http.Header) bool {
 	return false
 }
 
-// Hijack hands over the connection, and with it the session: it is not held any
+func (w hijackWriter[V]) Hijack() (net.Conn, *bufio.ReadWriter, error)      { return w.hijack() }
+func (w flushHijackWriter[V]) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.hijack() }
+
+// hijack hands over the connection, and with it the session: it is not held any
 // more. The headers are in Header for those who write a response of their own.
-func (w hijackWriter[V]) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w.begin()
+func (w writer[V]) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.q.w).Hijack()
 	if err == nil {
+		w.begin()
 		w.q.release()
 	}
 	return conn, rw, err
 }
 
-// Push starts an HTTP/2 server push.
-func (w pushWriter[V]) Push(target string, opts *http.PushOptions) error {
-	for below := w.q.w; ; {
+func (w pushWriter[V]) Push(target string, opts *http.PushOptions) error { return w.push(target, opts) }
+func (w flushPushWriter[V]) Push(target string, opts *http.PushOptions) error {
+	return w.push(target, opts)
+}
+
+// push starts an HTTP/2 server push.
+func (w writer[V]) push(target string, opts *http.PushOptions) error {
+	for below := w.q.w; below != nil; below = unwrap(below) {
 		if p, ok := below.(http.Pusher); ok {
 			return p.Push(target, opts)
 		}
-		u, ok := below.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return http.ErrNotSupported
-		}
-		below = u.Unwrap()
 	}
+	return http.ErrNotSupported
 }

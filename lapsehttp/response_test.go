@@ -54,6 +54,26 @@ func (p *pusher) Push(target string, _ *http.PushOptions) error {
 	return nil
 }
 
+// A flushPusher is one that can flush, as they all can.
+type flushPusher struct {
+	*pusher
+	http.Flusher
+}
+
+// An onlyHijacker cannot flush.
+type onlyHijacker struct {
+	*nowhere
+	http.Hijacker
+}
+
+// SetReadDeadline does nothing.
+func (onlyHijacker) SetReadDeadline(time.Time) error { return nil }
+
+// An errorFlusher flushes for those who want to know whether that has worked.
+type errorFlusher struct{ *nowhere }
+
+func (errorFlusher) FlushError() error { return nil }
+
 // A wrapped ResponseWriter can do what it wraps can, for those who ask by
 // Unwrap.
 type wrapped struct{ http.ResponseWriter }
@@ -65,23 +85,36 @@ func TestWriterInterfaces(t *testing.T) {
 	_, id := start(t, m, "Ada")
 	push := &pusher{ResponseWriter: httptest.NewRecorder()}
 	for _, tt := range []struct {
-		name         string
-		w            http.ResponseWriter
-		hijack, push bool
+		name                string
+		w                   http.ResponseWriter
+		flush, hijack, push bool
 	}{
-		{"plain", &nowhere{make(http.Header)}, false, false},
-		{"recorder", httptest.NewRecorder(), false, false},
-		{"HTTP/1", newSpy(), true, false},
-		{"HTTP/1 wrapped", wrapped{newSpy()}, true, false},
-		{"HTTP/2", push, false, true},
-		{"HTTP/2 wrapped", wrapped{push}, false, true},
+		{"plain", &nowhere{make(http.Header)}, false, false, false},
+		{"recorder", httptest.NewRecorder(), true, false, false},
+		{"HTTP/1", newSpy(), true, true, false},
+		{"HTTP/1 wrapped", wrapped{newSpy()}, true, true, false},
+		{"HTTP/1 without flush", onlyHijacker{&nowhere{make(http.Header)}, newSpy()}, false, true, false},
+		{"HTTP/2", flushPusher{push, newSpy()}, true, false, true},
+		{"HTTP/2 without flush", push, false, false, true},
+		{"HTTP/2 wrapped", wrapped{push}, false, false, true},
+		{"errors", errorFlusher{&nowhere{make(http.Header)}}, true, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m.Handler(handle(func(w http.ResponseWriter, _ *http.Request) {
+			m.Handler(handle(func(w http.ResponseWriter, r *http.Request) {
+				_, flushes := w.(http.Flusher)
 				hijacker, hijacks := w.(http.Hijacker)
 				pusher, pushes := w.(http.Pusher)
-				if hijacks != tt.hijack || pushes != tt.push {
-					t.Errorf("hijacks: %t, pushes: %t", hijacks, pushes)
+				if flushes != tt.flush || hijacks != tt.hijack || pushes != tt.push {
+					t.Errorf("flushes: %t, hijacks: %t, pushes: %t", flushes, hijacks, pushes)
+				}
+				if !flushes {
+					if err := http.NewResponseController(w).Flush(); !errors.Is(err, http.ErrNotSupported) {
+						t.Errorf("Flush: %v", err)
+					}
+				}
+				// Nothing has been written.
+				if err := m.Renew(w, r); err != nil {
+					t.Error(err)
 				}
 				if pushes {
 					if err := pusher.Push("/style.css", nil); err != nil {
@@ -101,13 +134,34 @@ func TestWriterInterfaces(t *testing.T) {
 			})).ServeHTTP(tt.w, request("GET", "/", id))
 		})
 	}
-	if !slices.Equal(push.pushed, []string{"/style.css", "/style.css"}) {
+	if !slices.Equal(push.pushed, []string{"/style.css", "/style.css", "/style.css"}) {
 		t.Errorf("pushed %q", push.pushed)
 	}
 	if err := (pushWriter[string]{writer[string]{&exchange[string]{w: httptest.NewRecorder()}}}).Push("/", nil); !errors.Is(err, http.ErrNotSupported) {
 		t.Errorf("Push: %v", err)
 	}
 }
+
+// TestHijackFails has nothing be written by a Hijack that is not one.
+func TestHijackFails(t *testing.T) {
+	m := newTest(t, lapse.Options{}, Options[string]{})
+	m.Handler(handle(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, err := w.(http.Hijacker).Hijack(); !errors.Is(err, http.ErrHijacked) {
+			t.Errorf("Hijack: %v", err)
+		}
+		if len(w.Header()) != 0 {
+			t.Errorf("%v", w.Header())
+		}
+		if _, err := m.Start(w, r, "Ada"); err != nil {
+			t.Error(err)
+		}
+	})).ServeHTTP(unhijackable{httptest.NewRecorder()}, request("GET", "/"))
+}
+
+// An unhijackable ResponseWriter finds out when it tries.
+type unhijackable struct{ *httptest.ResponseRecorder }
+
+func (unhijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, http.ErrHijacked }
 
 // TestFirstByte has each way to begin a response set the headers before it, and
 // only once.
