@@ -41,8 +41,9 @@ func (a Activity) String() string {
 //
 // A request is as much as its route says or less, never more: the header
 // X-Session-Activity ("poll" or "peek") lowers it, so does Last-Event-ID, which
-// an EventSource sends when it reconnects (to Poll), and OPTIONS, which
-// browsers send by themselves, is a Peek.
+// an EventSource sends when it reconnects (to Poll), and what browsers send by
+// themselves is a Peek: OPTIONS, and with Sec-Purpose: prefetch a page that the
+// user may want to see next.
 type Routes map[string]Activity
 
 const (
@@ -58,10 +59,22 @@ func lowered(act Activity, r *http.Request) Activity {
 	if len(r.Header["Last-Event-Id"]) > 0 {
 		act = max(act, Poll)
 	}
-	if r.Method == http.MethodOptions {
+	if r.Method == http.MethodOptions || prefetches(r.Header["Sec-Purpose"]) {
 		act = Peek
 	}
 	return act
+}
+
+// prefetches reads Sec-Purpose: "prefetch", maybe with parameters such as
+// prerender.
+func prefetches(lines []string) bool {
+	for _, line := range lines {
+		purpose, _, _ := strings.Cut(line, ";")
+		if strings.EqualFold(strings.Trim(purpose, " \t"), "prefetch") {
+			return true
+		}
+	}
+	return false
 }
 
 // headerActivity reads X-Session-Activity: the least of what it lists. What it

@@ -22,8 +22,9 @@ import (
 //
 //	mux.Handle("/session/", manager.Endpoints())
 //
-// None of them creates a session or gives out a new id. A log-out from another
-// site is refused with status 403, as are other origins in old browsers.
+// None of them creates a session or makes an id; in the grace after Renew they
+// give out the one that the session has, as all responses do. A log-out from any
+// other origin, be it of the same site, is refused with status 403.
 //
 // Streams end with their session, and when their http.Server is shut down, which
 // would wait for them otherwise. Middleware around it that compresses must pass
@@ -40,7 +41,7 @@ func (m *Manager[V]) Endpoints() http.Handler {
 			}
 			return
 		}
-		act, ok := endpointActivity(name)
+		e, ok := endpoints[name]
 		if !ok {
 			http.NotFound(w, r)
 			return
@@ -49,44 +50,50 @@ func (m *Manager[V]) Endpoints() http.Handler {
 			m.endpoint(name, w, r)
 			return
 		}
-		m.enter(w, r, lowered(act, r), ofEndpoint, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.enter(w, r, e.activity(r), ofEndpoint, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			m.endpoint(name, w, r)
 		}))
 	})
 }
 
-// endpointActivity returns the activity of an endpoint; false if there is no
-// endpoint of that name, or it has nothing to do with a session.
-func endpointActivity(name string) (Activity, bool) {
-	switch name {
-	case "keepalive":
-		return Poll, true
-	case "status", "events", "logout":
-		return Peek, true
+// An endpoint is one that has to do with a session.
+type endpoint struct {
+	act     Activity
+	methods []string
+}
+
+// endpoints are the endpoints by name.
+var endpoints = map[string]endpoint{
+	"keepalive": {Poll, []string{http.MethodGet, http.MethodPost, http.MethodHead}},
+	"status":    {Peek, []string{http.MethodGet, http.MethodHead}},
+	"events":    {Peek, []string{http.MethodGet, http.MethodHead}},
+	"logout":    {Peek, []string{http.MethodPost}},
+}
+
+// activity returns what a request of the endpoint is: nothing, if it is going to
+// be told that it has the wrong method.
+func (e endpoint) activity(r *http.Request) Activity {
+	if !slices.Contains(e.methods, r.Method) {
+		return Peek
 	}
-	return 0, false
+	return lowered(e.act, r)
 }
 
 func (m *Manager[V]) endpoint(name string, w http.ResponseWriter, r *http.Request) {
 	q := m.exchange(r.Context())
 	uncached(w.Header())
+	if !allow(w, r, endpoints[name].methods...) {
+		return
+	}
 	switch name {
 	case "keepalive":
-		if allow(w, r, http.MethodGet, http.MethodPost, http.MethodHead) {
-			m.keepalive(w, r, q)
-		}
+		m.keepalive(w, r, q)
 	case "status":
-		if allow(w, r, http.MethodGet, http.MethodHead) {
-			m.sendJSON(w, r, http.StatusOK, m.status(q))
-		}
+		m.sendJSON(w, r, http.StatusOK, m.status(q))
 	case "events":
-		if allow(w, r, http.MethodGet, http.MethodHead) {
-			m.events(w, r, q)
-		}
+		m.events(w, r, q)
 	case "logout":
-		if allow(w, r, http.MethodPost) {
-			m.logout(w, r)
-		}
+		m.logout(w, r)
 	}
 }
 

@@ -49,6 +49,21 @@ func TestMethods(t *testing.T) {
 	}
 }
 
+// TestMethodIsNoActivity has the wrong method at the keep-alive.
+func TestMethodIsNoActivity(t *testing.T) {
+	m := newTest(t, lapse.Options{}, Options[string]{})
+	s, id := start(t, m, "Ada")
+	for _, h := range []http.Handler{m.Endpoints(), m.Handler(m.Endpoints())} {
+		for _, method := range []string{"PUT", "DELETE", "PATCH"} {
+			serve(t, h, request(method, "/session/keepalive", id), http.StatusMethodNotAllowed)
+		}
+		serve(t, h, request("OPTIONS", "/session/keepalive", id), http.StatusNoContent)
+		if info, _ := s.Info(); info.Polls != 0 {
+			t.Errorf("%d polls", info.Polls)
+		}
+	}
+}
+
 // TestPrefix mounts the endpoints elsewhere, with and without the prefix.
 func TestPrefix(t *testing.T) {
 	m := newTest(t, lapse.Options{}, Options[string]{Prefix: "/app/s/"})

@@ -46,8 +46,8 @@ func (m *Manager[V]) Handler(next http.Handler) http.Handler {
 				next.ServeHTTP(w, r) // it belongs to no session
 				return
 			}
-			if act, ok := endpointActivity(name); ok {
-				m.enter(w, r, lowered(act, r), ofEndpoint, next)
+			if e, ok := endpoints[name]; ok {
+				m.enter(w, r, e.activity(r), ofEndpoint, next)
 				return
 			}
 		}

@@ -132,8 +132,8 @@ func (p pattern) check(act Activity, prefix string) error {
 			p.host, strings.TrimLeft(p.method+" /"+p.host+p.path, " "))
 	}
 	if name, ok := strings.CutPrefix(p.path, prefix); ok {
-		if own, ok := endpointActivity(name); ok && own != act {
-			return fmt.Errorf("the endpoint %s is a %v whatever the routes say: leave it out", name, own)
+		if e, ok := endpoints[name]; ok && e.act != act {
+			return fmt.Errorf("the endpoint %s is a %v whatever the routes say: leave it out", name, e.act)
 		}
 	}
 	return nil

@@ -88,6 +88,10 @@ func TestActivity(t *testing.T) {
 		{"GET /", "Last-Event-ID: 7", Poll, false},
 		{"GET /static/", "Last-Event-ID: ", Peek, false},
 		{"OPTIONS /", "", Peek, false},
+		{"GET /", "Sec-Purpose: prefetch", Peek, false},
+		{"GET /score", "Sec-Purpose: prefetch;prerender", Peek, true},
+		{"GET /", "Sec-Purpose: Prefetch ; anonymous-client-ip", Peek, false},
+		{"GET /", "Sec-Purpose: prefetching", Touch, false},
 	} {
 		method, target, _ := strings.Cut(tt.request, " ")
 		r := httptest.NewRequest(method, target, nil)
