@@ -325,6 +325,9 @@ func TestConformanceCaching(t *testing.T) {
 		// A page for everybody, asked for by nobody in particular, can be kept.
 		a = s.browser().get("/kept").want(http.StatusOK)
 		a.wantHeader("Cache-Control", "public, max-age=600, immutable")
+		if !lists(a.header, "Vary", "Cookie") || !lists(a.header, "Vary", "Accept-Encoding") {
+			t.Errorf("Vary is %q", a.header["Vary"])
+		}
 	})
 	// The back button after the end: the browser has kept nothing, asks again,
 	// and is refused.

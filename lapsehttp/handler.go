@@ -13,7 +13,9 @@ import (
 // it, and calls next: with the session in the request's context, where
 // [FromContext] finds it, and with a ResponseWriter that adds the cookies and
 // headers for the page before the first byte. It is meant to go round the whole
-// site; a Handler of the same manager inside another does nothing.
+// site; a Handler of the same manager inside another does nothing. Without a
+// session it adds Vary: Cookie, so that no cache takes the response for one to
+// those who have a session.
 //
 // The activity is decided once, before next runs. See [Routes]. A Touch holds
 // the session while next runs, so that a long upload does not lose it by Idle;

@@ -41,10 +41,11 @@ func (q *exchange[V]) remark(h http.Header) {
 	q.mark(h)
 }
 
-// mark sets the headers. Nothing changes where there is no session and none was
-// asked for.
+// mark sets the headers. Where there is no session and none was asked for it
+// only says that with a session the response might be another one.
 func (q *exchange[V]) mark(h http.Header) {
 	if !q.live && !q.dead && !q.out {
+		varied(h, q.values[4:5:5])
 		return
 	}
 	now := q.m.engine.Now()
