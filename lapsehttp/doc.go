@@ -29,7 +29,7 @@
 //   - A Poll is what a page asks by itself. Idle starts anew, too, but not for
 //     ever: lapse.Policy.PollCap and PollMax end a run of polls. The first one
 //     too many is refused, and so is what comes after it.
-//   - A Peek changes nothing.
+//   - A Peek changes nothing. What the browser fetches ahead is one.
 //
 // [Routes] marks the requests that are no Touch. The page itself can lower what
 // a request means with the header X-Session-Activity, but nothing that a browser

@@ -48,7 +48,9 @@ type Manager[V any] struct {
 
 // New makes a manager of the engine's sessions. Its error names the option, or
 // the pattern of a route, that makes no sense. Several managers can share an
-// engine if their cookies have different names.
+// engine if their cookies have different names. The cookies for the page,
+// serverTime and sessionExpiry, have the same names for all: on one host the
+// last response tells of its own manager's session.
 func New[V any](e *lapse.Engine[ID, V], o Options[V]) (*Manager[V], error) {
 	if e == nil {
 		return nil, errors.New("lapsehttp: New needs an engine, not nil")
@@ -250,10 +252,11 @@ func (m *Manager[V]) newID() (id ID, err error) {
 }
 
 // Renew gives the request's session a fresh id and changes nothing else about
-// it: do so now and then, and whenever rights change. The old id still finds
-// the session for Options.RenewGrace, so that requests that are on their way
-// with it succeed; they get the new one, too. Where several requests renew at
-// once, one fresh id is made and all of them get it.
+// it: do so now and then. The old id still finds the session for
+// Options.RenewGrace, so that requests that are on their way with it succeed;
+// they get the new one, too. So does somebody else who has the old id: where
+// rights rise, use Promote, or a negative RenewGrace. Where several requests
+// renew at once, one fresh id is made and all of them get it.
 //
 // Errors: [ErrNoSession]; within [Manager.Handler], [ErrWritten];
 // [lapse.ErrClosed]; what Options.Entropy says.
@@ -300,7 +303,8 @@ func (m *Manager[V]) rename(s lapse.Session[ID, V], id ID) (ID, error) {
 
 // End ends the request's session, for [lapse.ReasonExpired], as a log-out does:
 // first the session, then the cookies. All windows learn of it by the cookies;
-// behind TLS the browser is told to forget the site's data (Clear-Site-Data).
+// behind TLS the browser is told to forget the site's data (Clear-Site-Data),
+// which takes in the cookies of all subdomains of the registered domain.
 // Without a session it clears the cookies only. Once the response has begun the
 // session still ends, but the browser keeps its cookies until its next request.
 func (m *Manager[V]) End(w http.ResponseWriter, r *http.Request) {

@@ -28,7 +28,9 @@ type Options[V any] struct {
 	// and SameSite that is not set is as that. HttpOnly always holds, and so
 	// does Secure unless Insecure. With MaxAge above zero the browser keeps the
 	// cookie for as many seconds from the last request that was a Touch or a
-	// Poll. Value, Expires and a negative MaxAge are errors.
+	// Poll. The cookies for the page share its Domain and Secure, but have Path=/
+	// and SameSite=Lax whatever it says. Value, Expires and a negative MaxAge are
+	// errors.
 	Cookie http.Cookie
 	// Insecure is for development, on plain HTTP: cookies are not Secure, and
 	// the name of the zero Cookie is session.
@@ -51,8 +53,9 @@ type Options[V any] struct {
 	Owner func(V) string
 	// Refuse replaces the default answers to requests without a live session.
 	// End is the zero Ending where it is not known: see lapse.Options.Remember.
-	// The headers have been set that keep the answer out of caches and clear the
-	// cookie of an id that is not live. The endpoints keep answering their
+	// The headers have been set that keep the answer out of caches; those that
+	// clear the cookie of an id that is not live come before the first byte. The
+	// endpoints keep answering their
 	// client by themselves. Nil: see [Manager.Require].
 	Refuse func(w http.ResponseWriter, r *http.Request, end lapse.Ending)
 	// Entropy is where the bytes of ids come from; it is read by one goroutine
