@@ -197,18 +197,17 @@ func TestShutdownLosesHooks(t *testing.T) {
 	}
 }
 
-// TestGlanceDuringClose looks a key up in a directory that was read before
+// TestFindDuringClose looks a key up in a directory that was read before
 // Close has cleared everything.
-func TestGlanceDuringClose(t *testing.T) {
+func TestFindDuringClose(t *testing.T) {
 	e, _ := New[uint64, int](Options{Manual: true})
 	key := uint64(1)
 	e.Start(key, 0)
-	hash := e.hash(&key)
-	x := &e.shardOf(hash).index
+	x := &e.shardOf(e.hash(&key)).index
 	dir := x.dir.Load()
 	e.Close()
 	x.dir.Store(dir)
-	if _, ok, _ := x.glance(high(hash), &key); ok {
+	if _, ok, _ := e.find(&key); ok {
 		t.Error("a session is found after Close")
 	}
 }

@@ -46,11 +46,7 @@ func TestHookDuringARound(t *testing.T) {
 	e, _ := New[int, int](Options{Manual: true, Remember: 1})
 	e.queue.workers = 0 // the test takes from the queue
 	defer e.Close()
-	e.shardBits = shardBits
-	e.shards = make([]shard[int, int], 1<<shardBits)
-	for i := range e.shards {
-		e.shards[i].init(e, uint32(i))
-	}
+	e.makeShards(shardBits)
 	for key := range 2 * queueLen {
 		e.Start(key, 0)
 	}

@@ -53,11 +53,7 @@ func TestDriverLooksTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		e.shardBits = shardBits
-		e.shards = make([]shard[int, int], 1<<shardBits)
-		for i := range e.shards {
-			e.shards[i].init(e, uint32(i))
-		}
+		e.makeShards(shardBits)
 		key := 0
 		for e.shardOf(e.hash(&key)) != &e.shards[0] {
 			key++

@@ -106,7 +106,8 @@ func (o *Options) setDefaults() error {
 type Engine[K comparable, V any] struct {
 	time        timeline
 	shards      []shard[K, V]
-	shardBits   uint
+	shardBits   uint   // below 32; "& 31" lets the compiler know
+	shardMask   uint32 // the bits of a slot, or a hash, that name a shard
 	mostSlots   uint32 // of a shard: the number of a slot and one more fit in 32 bits
 	seed        maphash.Seed
 	keys        keyKind
@@ -158,16 +159,20 @@ func New[K comparable, V any](o Options) (*Engine[K, V], error) {
 		return nil, err
 	}
 	// Several shards a core, so that two cores seldom want the same lock.
-	e.shardBits = uint(bits.Len(uint(4*runtime.GOMAXPROCS(0) - 1)))
-	e.shards = make([]shard[K, V], 1<<e.shardBits)
-	e.mostSlots = 1<<(32-e.shardBits) - 1
-	for i := range e.shards {
-		e.shards[i].init(e, uint32(i))
-	}
+	e.makeShards(uint(bits.Len(uint(4*runtime.GOMAXPROCS(0) - 1))))
 	e.driver.init(e)
 	e.queue.init(e, o.HookWorkers)
 	e.memory.init(o.Remember)
 	return e, nil
+}
+
+func (e *Engine[K, V]) makeShards(bits uint) {
+	e.shardBits, e.shardMask = bits, 1<<bits-1
+	e.mostSlots = 1<<(32-bits) - 1
+	e.shards = make([]shard[K, V], 1<<bits)
+	for i := range e.shards {
+		e.shards[i].init(e, uint32(i))
+	}
 }
 
 // Start starts a session of the default class. See [Class.Start].
@@ -244,7 +249,7 @@ func (e *Engine[K, V]) endIfDue(s Session[K, V], key K, m moment) bool {
 // Get returns the live session that has the key. It is a peek: it has no effect
 // on any deadline.
 func (e *Engine[K, V]) Get(key K) (Session[K, V], bool) {
-	s, ok := e.find(&key)
+	s, ok, _ := e.find(&key)
 	if !ok || !s.Alive() {
 		return Session[K, V]{}, false
 	}
@@ -254,7 +259,7 @@ func (e *Engine[K, V]) Get(key K) (Session[K, V], bool) {
 // Touch looks up the live session that has the key and touches it, as
 // [Session.Touch] does.
 func (e *Engine[K, V]) Touch(key K) (Session[K, V], bool) {
-	s, ok := e.find(&key)
+	s, ok, _ := e.find(&key)
 	if !ok || !s.Touch() {
 		return Session[K, V]{}, false
 	}
@@ -264,18 +269,11 @@ func (e *Engine[K, V]) Touch(key K) (Session[K, V], bool) {
 // Poll looks up the live session that has the key and polls it, as
 // [Session.Poll] does.
 func (e *Engine[K, V]) Poll(key K) (Session[K, V], bool) {
-	s, ok := e.find(&key)
+	s, ok, _ := e.find(&key)
 	if !ok || !s.Poll() {
 		return Session[K, V]{}, false
 	}
 	return s, true
-}
-
-// find looks up the session that has the key, which may be due.
-func (e *Engine[K, V]) find(key *K) (Session[K, V], bool) {
-	hash := e.hash(key)
-	ref, ok := e.shardOf(hash).index.look(high(hash), key)
-	return Session[K, V]{e, ref}, ok
 }
 
 // Rename gives the session that has the key old the key new: a new id for the
@@ -291,7 +289,7 @@ func (e *Engine[K, V]) Rename(old, new K) error {
 		if e.closing.Load() {
 			return ErrClosed
 		}
-		s, ok := e.find(&old)
+		s, ok, _ := e.find(&old)
 		if !ok {
 			return ErrNotFound
 		}
@@ -484,12 +482,12 @@ func (e *Engine[K, V]) close() (contexts []*hook[K, V]) {
 
 // locate splits a slot into its shard and the place in the shard's slab.
 func (e *Engine[K, V]) locate(slot uint32) (*shard[K, V], uint32) {
-	return &e.shards[slot&(1<<e.shardBits-1)], slot >> e.shardBits
+	return &e.shards[slot&e.shardMask], slot >> (e.shardBits & 31)
 }
 
 // record returns the record of a slot, nil if there is none.
 func (e *Engine[K, V]) record(slot uint32) *record[K] {
-	return e.shards[slot&(1<<e.shardBits-1)].slab.record(slot >> e.shardBits)
+	return e.shards[slot&e.shardMask].slab.record(slot >> (e.shardBits & 31))
 }
 
 // session returns a handle of the session that is in a slot now.
@@ -501,7 +499,7 @@ func (e *Engine[K, V]) hash(key *K) uint64 { return hashOf(e.keys, e.seed, key) 
 
 // shardOf returns the shard whose index has the keys of a hash.
 func (e *Engine[K, V]) shardOf(hash uint64) *shard[K, V] {
-	return &e.shards[hash&(1<<e.shardBits-1)]
+	return &e.shards[uint32(hash)&e.shardMask]
 }
 
 // high returns the part of a hash that an index uses.

@@ -66,7 +66,8 @@ func (x *index[K, V]) check(seen map[uint32]int) error {
 			if !x.e.keys.shared() {
 				continue
 			}
-			if ref, ok, sure := x.glance(c.hash(), &key); !ok || !sure || uint32(ref) != c.slot() {
+			// Whose look-up wants the lock, which is held, waits for ever.
+			if s, ok, _ := x.e.find(&key); !ok || s.slot() != c.slot() {
 				return fmt.Errorf("slot %d is not found by its key without the lock", c.slot())
 			}
 		}

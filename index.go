@@ -40,7 +40,7 @@ func (d *directory) at(hash uint32) *segment { return d.segments[prefix(hash, d.
 // A segment holds the slots of the hashes that begin with its bits.
 type segment struct {
 	version atomic.Uint32
-	depth   uint
+	depth   uint // below 32, as that of a directory; "& 31" lets the compiler know
 	used    int
 	cells   []uint64 // slotHashes; read and written as atomics
 }
@@ -59,29 +59,23 @@ const (
 	segmentMost  = 4096
 )
 
-// look returns the reference to the session that has the key.
-func (x *index[K, V]) look(hash uint32, key *K) (ref uint64, ok bool) {
-	if x.e.keys.shared() {
-		for range 4 {
-			if ref, ok, sure := x.glance(hash, key); sure {
-				return ref, ok
-			}
-		}
+// find looks up the session that has the key, which may be due, and tells
+// whether it had to take the lock. It is all in one function: a call more makes a
+// look-up a tenth slower.
+func (e *Engine[K, V]) find(key *K) (_ Session[K, V], ok, locked bool) {
+	full := e.hash(key)
+	x, hash := &e.shardOf(full).index, high(full)
+	if !e.keys.shared() {
+		return x.lookLocked(hash, key)
 	}
-	return x.lookLocked(hash, key)
-}
-
-// glance looks a key up without the lock. It is not sure of what it saw if a
-// change came between.
-func (x *index[K, V]) glance(hash uint32, key *K) (ref uint64, ok, sure bool) {
 	dir := x.dir.Load()
 	if dir == nil {
-		return 0, false, true
+		return Session[K, V]{}, false, false
 	}
 	s := dir.at(hash)
 	version := s.version.Load()
 	if version&1 != 0 {
-		return 0, false, false
+		return x.lookLocked(hash, key)
 	}
 	i := s.home(hash)
 	for range s.cells {
@@ -90,28 +84,35 @@ func (x *index[K, V]) glance(hash uint32, key *K) (ref uint64, ok, sure bool) {
 			break
 		}
 		if c.hash() == hash {
-			rec := x.e.record(c.slot())
+			rec := e.record(c.slot())
 			if rec == nil {
 				break // Close has been here
 			}
-			if hasKey(x.e.keys, rec, key, s, version) {
-				ref := refOf(rec.state.Load(), c.slot())
-				return ref, true, s.version.Load() == version
+			if hasKey(e.keys, rec, key, s, version) {
+				found := Session[K, V]{e, refOf(rec.state.Load(), c.slot())}
+				if s.version.Load() != version {
+					return x.lookLocked(hash, key)
+				}
+				return found, true, false
 			}
 		}
 		i = s.after(i)
 	}
-	return 0, false, s.version.Load() == version
+	if s.version.Load() != version {
+		return x.lookLocked(hash, key)
+	}
+	return Session[K, V]{}, false, false
 }
 
-func (x *index[K, V]) lookLocked(hash uint32, key *K) (ref uint64, ok bool) {
+// lookLocked is find under the lock.
+func (x *index[K, V]) lookLocked(hash uint32, key *K) (s Session[K, V], ok, locked bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	slot, ok := x.find(hash, key)
 	if !ok {
-		return 0, false
+		return s, false, true
 	}
-	return x.e.session(slot).ref, true
+	return x.e.session(slot), true, true
 }
 
 // fetch brings what a look-up of a hash begins with into the cache.
@@ -271,7 +272,7 @@ func (s *segment) fill(elements []uint64, first uint32) {
 }
 
 // prefix returns the first depth bits of a hash.
-func prefix(hash uint32, depth uint) uint32 { return uint32(uint64(hash) << depth >> 32) }
+func prefix(hash uint32, depth uint) uint32 { return uint32(uint64(hash) << (depth & 63) >> 32) }
 
 // place returns where a slot is.
 func (s *segment) place(hash, slot uint32) int {
@@ -311,7 +312,7 @@ func (s *segment) free(hash uint32) *uint64 {
 
 // home is where a search begins: the bits below the segment's, scaled to its
 // size.
-func (s *segment) home(hash uint32) int { return homeIn(s.cells, hash<<s.depth) }
+func (s *segment) home(hash uint32) int { return homeIn(s.cells, hash<<(s.depth&31)) }
 
 func homeIn(cells []uint64, bits uint32) int { return int(uint64(bits) * uint64(len(cells)) >> 32) }
 

@@ -178,9 +178,9 @@ func TestOneSlotForTwoKeys(t *testing.T) {
 	looks.Wait()
 }
 
-// TestGlanceNeedsAnEvenVersion looks at a segment as it is while a slot is
-// taken out, and as a replaced one stays.
-func TestGlanceNeedsAnEvenVersion(t *testing.T) {
+// TestFindNeedsAnEvenVersion looks at a segment as it is while a slot is taken
+// out, and as a replaced one stays.
+func TestFindNeedsAnEvenVersion(t *testing.T) {
 	e, _ := New[uint64, int](Options{Manual: true})
 	defer e.Close()
 	e.Start(1, 1)
@@ -189,15 +189,12 @@ func TestGlanceNeedsAnEvenVersion(t *testing.T) {
 	x := &e.shardOf(hash).index
 	s := x.dir.Load().at(high(hash))
 	s.version.Add(1)
-	if _, _, sure := x.glance(high(hash), &key); sure {
-		t.Error("a segment that is changing is trusted")
-	}
-	if _, ok := e.Get(1); !ok {
-		t.Error("the session is not found with the lock either")
+	if _, ok, locked := e.find(&key); !ok || !locked {
+		t.Errorf("found %v, with the lock %v, in a segment that is changing", ok, locked)
 	}
 	s.version.Add(1)
-	if _, ok, sure := x.glance(high(hash), &key); !ok || !sure {
-		t.Errorf("found %v, sure %v of a segment at rest", ok, sure)
+	if _, ok, locked := e.find(&key); !ok || locked {
+		t.Errorf("found %v, with the lock %v, in a segment at rest", ok, locked)
 	}
 }
 
@@ -225,10 +222,54 @@ func TestReplacedSegments(t *testing.T) {
 	}
 }
 
-// TestGlanceWhileTheSlotIsGivenAway gives a slot to another key while a look-up
-// without the lock compares its key, which is long and takes a while. A look-up
-// that is sure must not lead to the other session.
-func TestGlanceWhileTheSlotIsGivenAway(t *testing.T) {
+// TestFindWhileElementsMove ends a session whose element has kept another one
+// from its place, and looks that one up meanwhile.
+func TestFindWhileElementsMove(t *testing.T) {
+	rounds := 20000
+	if testing.Short() {
+		rounds = 5000
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
+	e, err := New[uint64, int](Options{Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	// Both belong to one place, the first of a segment of the first size.
+	var keys []uint64
+	for key := uint64(0); len(keys) < 2; key++ {
+		if hash := e.hash(&key); e.shardOf(hash) == &e.shards[0] && high(hash) < 1<<32/segmentFirst {
+			keys = append(keys, key)
+		}
+	}
+	var there atomic.Int64 // the round in which the second is there; less than zero: it need not be
+	var stop atomic.Bool
+	var looks sync.WaitGroup
+	looks.Go(func() {
+		for !stop.Load() {
+			round := there.Load()
+			if _, ok, _ := e.find(&keys[1]); !ok && round > 0 && there.Load() == round {
+				t.Errorf("round %d: the session is not found", round)
+				return
+			}
+		}
+	})
+	for round := range int64(rounds) {
+		first, _ := e.Start(keys[0], 0)
+		second, _ := e.Start(keys[1], 0)
+		there.Store(round + 1)
+		first.Expire()
+		there.Store(-1)
+		second.Expire()
+	}
+	stop.Store(true)
+	looks.Wait()
+}
+
+// TestFindWhileTheSlotIsGivenAway gives a slot to another key while a look-up
+// without the lock compares its key, which is long and takes a while. The look-up
+// must not lead to the other session.
+func TestFindWhileTheSlotIsGivenAway(t *testing.T) {
 	const changes, length = 20, 1 << 22
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
 	e, err := New[string, int](Options{Manual: true})
@@ -257,12 +298,12 @@ func TestGlanceWhileTheSlotIsGivenAway(t *testing.T) {
 	for seen, round := 0, 0; seen < changes; round++ {
 		var begun atomic.Bool
 		done := make(chan struct{})
-		var ref uint64
-		var ok, sure bool
+		var found Session[string, int]
+		var ok, locked bool
 		go func() {
 			defer close(done)
 			begun.Store(true)
-			ref, ok, sure = x.glance(hash, &same)
+			found, ok, locked = e.find(&same)
 		}()
 		for !begun.Load() {
 			runtime.Gosched()
@@ -272,10 +313,10 @@ func TestGlanceWhileTheSlotIsGivenAway(t *testing.T) {
 		}
 		give("other", gen+1)
 		<-done
-		if sure && ok && ref>>32 != gen {
+		if ok && found.gen() != gen {
 			t.Fatal("a look-up led to the session of another key")
 		}
-		if !sure {
+		if locked {
 			seen++
 		}
 		give(key, gen)

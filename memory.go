@@ -84,7 +84,7 @@ func (m *memory[K]) clear() {
 // the last Options.Remember that did. A session that is due is known already,
 // with its deadline for a time. While a session of that key lives it is false.
 func (e *Engine[K, V]) Ended(key K) (Ending, bool) {
-	s, ok := e.find(&key)
+	s, ok, _ := e.find(&key)
 	if ok && s.Alive() {
 		return Ending{}, false
 	}
