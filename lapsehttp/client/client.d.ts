@@ -117,8 +117,9 @@ export interface Session extends EventTarget {
   /**
    * fetch for the requests of this page. Requests of a hidden window are polls
    * at most. The response is the caller's as ever; `critical` is true if it is a
-   * 401 that says that nobody is signed in any more, and then `ended` has told the
-   * page so, once, however many requests fail.
+   * 401 that says that nobody is signed in any more, and then `ended` tells the
+   * page so, once, however many requests fail. If the cookies say otherwise, or
+   * somebody has signed in since, the server is asked first.
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response & { critical?: boolean }>;
   /** Signs out; all windows are told, and this one's drafts are dropped. Rejects if the server does not do it. */

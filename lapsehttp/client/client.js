@@ -21,6 +21,8 @@
 // says so by itself; so it does at once when the page wakes up after all that,
 // and asks then. Such an `ended` has `confirmed: false`, no page is left for it,
 // and should the server find the session alive after all, `extended` follows.
+// Word of an end that may be older than the last proof of life, or that the
+// cookies contradict, is no end: it is a doubt like the others.
 
 import { checkStatus, critical, loginAddress, ok, refusal } from './answers.js';
 import { openBus } from './bus.js';
@@ -34,6 +36,10 @@ import { ANSWER, DRIFT, HEARING, LONGEST_RETRY, MOMENT, SLACK } from './time.js'
 import { keepAliveDue, leadOf, leftOf, nextCheck, offsetOf, reconcile, verdict } from './time.js';
 
 export { critical };
+
+/** How much the server is to be asked: unless a good answer comes by itself, or in any case. */
+const DOUBT = 1;
+const MUST = 2;
 
 /** The watches of this window, the latest last. */
 const watches = new Set();
@@ -55,29 +61,24 @@ export function watch(options = {}, env = globalThis) {
 
   let phase = 'unknown'; // or 'live', 'warning', 'ended', 'none'
   let end = null; // the detail of `ended`, as long as that is the phase
-  let endedAt = 0; // when it was confirmed, in local time
+  let proved = -Infinity; // when the server said last that it lives, or has ended
   let announced = 0; // the end that the page knows of, in local time
 
   // What is known of the end, and how well.
-  let offset = null;
-  let expiry = null; // server time; null: unknown, Infinity: no limit
+  let offset = NaN; // unknown, and so is what follows from it
+  let expiry = NaN; // server time; NaN: unknown, Infinity: no limit
   let newest = 0; // the server time at which it was so
-  let status = {}; // the last status, for limit, warnMs and idleMs
-  let fresh = false; // that status came with this expiry, so its limit holds
-  let livedAt = 0; // when the server said last that the session lives
-  let pair = ''; // the cookies as they were seen last
+  let status = {}; // the last one; without its limit once the end has moved
+  let pair; // the cookies as they were seen last
   let looked = local(); // and when that was
-  let checked = looked;
   let drift = gap();
 
   // Asking the server.
-  let need = true;
-  let doubt = false; // a need that any good answer satisfies
+  let need = MUST; // or 0, or DOUBT
   let inFlight = false;
   let failures = 0;
   let retryAt = 0;
-  let askedNear = false;
-  let askedEnd = false;
+  let asked = 0; // for what: 1, which limit comes; 2, whether the end has come
 
   // Keep-alives, of all windows.
   let input = -Infinity;
@@ -93,14 +94,13 @@ export function watch(options = {}, env = globalThis) {
 
   const alive = () => phase === 'live' || phase === 'warning';
   const hidden = () => document.visibilityState === 'hidden';
-  const known = () => offset != null && expiry != null;
-  const left = () => (known() ? leftOf(local(), offset, expiry) : NaN);
+  const left = () => leftOf(local(), offset, expiry);
   const lead = () => leadOf(o.warn ?? status.warnMs ?? 0, status.idleMs ?? 0);
   const extendable = () => !status.limit || status.limit === 'idle';
   const due = () => {
     const idle = status.idleMs ?? 0;
     // A deadline that was moved shows when the session was seen.
-    const seen = Math.max(pinged, known() ? expiry + offset - idle : -Infinity);
+    const seen = Math.max(pinged, expiry + offset - idle);
     return alive() ? keepAliveDue(seen, idle, lead(), input, o.whileOpen) : Infinity;
   };
   const post = (message) => open && bus?.post(message);
@@ -117,9 +117,9 @@ export function watch(options = {}, env = globalThis) {
     if (behind > MOMENT && behind < SLACK) return;
     offset = offsetOf(now, answer.serverTime);
     adopt(answer);
-    doubt = false;
+    if (need === DOUBT) need = 0;
     // The server wrote it anywhere in between, and that is too long to be exact.
-    if (now - sent > SLACK) need = true;
+    if (now - sent > SLACK) need = MUST;
     post({ t: 'sync', answer });
   }
 
@@ -128,7 +128,7 @@ export function watch(options = {}, env = globalThis) {
     const fit = reconcile(offset, answer.serverTime, since, local());
     // After an end, a session that lives is another one: the server shall say so.
     const odd = fit == null || (end?.confirmed && answer.expiresAt > answer.serverTime);
-    if (odd) doubt = true;
+    if (odd) need ||= DOUBT;
     if (odd || answer.serverTime < newest) return false;
     offset = fit;
     adopt(answer);
@@ -137,31 +137,43 @@ export function watch(options = {}, env = globalThis) {
 
   function adopt(answer) {
     const end = answer.expiresAt ?? Infinity;
-    if (Math.abs(end - expiry) > MOMENT) fresh = askedNear = false;
+    if (!(Math.abs(end - expiry) <= MOMENT)) status = { ...status, limit: '' };
     newest = answer.serverTime;
     expiry = end;
-    if (expiry > newest) livedAt = newest + offset;
-    if (answer.state) {
-      status = answer;
-      fresh = true;
-    }
+    if (expiry > newest) proved = newest + offset;
+    if (answer.state) status = answer;
   }
 
   /** Looks at the cookies, which the requests of all windows write. */
   function look() {
     const found = readCookies(document.cookie);
-    const key = found ? found.serverTime + ' ' + found.expiresAt : '';
+    const key = JSON.stringify(found);
     if (key !== pair) {
       pair = key;
-      if (!found) doubt = true;
+      if (!found) need ||= DOUBT;
       else if (hearsay(found, looked) && !env.cookieStore) post({ t: 'sync', answer: found });
     }
     looked = local();
     return found;
   }
 
+  /**
+   * Somebody says that it has ended, and was told so after `since`: believes it,
+   * or asks. What may be older than the last proof of life may be about another
+   * session, and a refusal of who came without an id proves nothing as long as the
+   * cookies say that there is one.
+   */
+  function believe(detail, since, first) {
+    const found = readCookies(document.cookie);
+    const lives = found ? found.expiresAt > found.serverTime : expiry === Infinity;
+    if (lives) look();
+    const sure = (alive() || end) && since >= proved && !(lives && detail.error === 'NOT_LOGGED_IN');
+    if (sure || end?.confirmed) finish(detail, true, first && since);
+    else need = MUST;
+  }
+
   /** What another window posts. */
-  function hear({ t, answer, ago, detail, ...rest }) {
+  function hear({ t, answer, ago, detail, at, ...rest }) {
     leader.hear(t, rest);
     if (t === 'sync') {
       look();
@@ -173,8 +185,7 @@ export function watch(options = {}, env = globalThis) {
       input = local();
       if (input < due() && !pinging) post({ t: 'ago', ago: input - pinged });
     } else if (t === 'ended') {
-      if (alive() || end) finish(detail, true);
-      else need = true;
+      believe(detail, at + offset);
     } else if (t === 'stream') {
       streamWanted = true;
     } else if (t === 'leader' && o.stream) {
@@ -185,11 +196,11 @@ export function watch(options = {}, env = globalThis) {
 
   /** What the response to a request of this page says; whether it is a refusal. */
   async function read(response, sent) {
-    const rest = +(response.headers.get('X-Session-Expires-In') || NaN);
+    const rest = parseFloat(response.headers.get('X-Session-Expires-In'));
     const found = readCookies(document.cookie);
     if (end?.confirmed && rest > 0) {
       // On its way since before the end, or of a new session.
-      need = true;
+      need = MUST;
     } else if (found && Math.abs(found.expiresAt - found.serverTime - rest) <= 1) {
       // The cookies are this response's own, so their moment is known.
       learn(found, sent);
@@ -198,9 +209,7 @@ export function watch(options = {}, env = globalThis) {
       hearsay({ serverTime, expiresAt: serverTime + rest }, local());
     }
     const body = await refusal(response);
-    // A request that was sent before the last good news proves nothing.
-    if (body && alive() && sent < livedAt) need = true;
-    else if (body) finish(body, true, true);
+    if (body) believe(body, sent, true);
     check();
     return !!body;
   }
@@ -208,9 +217,9 @@ export function watch(options = {}, env = globalThis) {
   /** Asks the status endpoint if there is a need. */
   async function ask() {
     const sent = local();
-    if (!(need || doubt) || inFlight || sent < retryAt) return;
+    if (!need || inFlight || sent < retryAt) return;
     inFlight = true;
-    need = doubt = false;
+    need = 0;
     try {
       const response = await env.fetch(o.prefix + 'status', {
         headers: { 'X-Session-Activity': 'peek' },
@@ -220,26 +229,25 @@ export function watch(options = {}, env = globalThis) {
       const answer = checkStatus(await ok(response).json());
       failures = 0;
       const live = answer.state === 'live';
-      if (live ? end?.confirmed && endedAt >= sent : alive() && livedAt > sent) {
+      // The server does not know why, for the browser has dropped its id; but the
+      // window to which it did that has been told.
+      if (answer.state === 'none' && alive()) await new Promise((done) => env.setTimeout(done, HEARING));
+      if (live ? end?.confirmed && proved >= sent : alive() && proved > sent) {
         // The contrary was heard while it was on its way.
-        need = true;
+        need = MUST;
       } else if (live) {
         learn(answer, sent);
-      } else if (answer.state === 'ended' || end) {
-        finish(answer, true, true);
-      } else if (alive()) {
-        // The server does not know why, for the browser has dropped its id; but the
-        // window to which it did that has been told.
-        env.setTimeout(() => livedAt < sent && alive() && finish(answer, true, true), HEARING);
+      } else if (alive() || end || (phase === 'unknown' && answer.state === 'ended')) {
+        finish(answer, true, sent);
       } else {
         phase = 'none';
-        expiry = null;
+        expiry = NaN;
       }
     } catch (error) {
-      need = true;
+      need = MUST;
       retryAt = local() + Math.min(SLACK * 2 ** failures++, LONGEST_RETRY);
       // There is no status to be had: cookies that came with this page will do.
-      const found = offset == null && fromNetwork(env) && look();
+      const found = isNaN(offset) && fromNetwork(env) && look();
       if (found) {
         offset = offsetOf(local(), found.serverTime);
         adopt(found);
@@ -255,9 +263,9 @@ export function watch(options = {}, env = globalThis) {
   /** Looks, judges, does what is due, and sets the timer for the next time. */
   function check() {
     if (disposed || !open) return;
-    const now = (checked = local());
+    const now = local();
     // The device's clock was set, or the device slept and ours stood still.
-    if (Math.abs(gap() - drift) > DRIFT) need = true;
+    if (Math.abs(gap() - drift) > DRIFT) need = MUST;
     drift = gap();
     look();
     judge();
@@ -268,7 +276,7 @@ export function watch(options = {}, env = globalThis) {
     env.clearTimeout(timer);
     timer = env.setTimeout(
       check,
-      nextCheck(left(), lead(), o.grace, o.every, due() - now, need || doubt ? retryAt - now : 0, owed ? owed + ANSWER - now : 0),
+      nextCheck(left(), lead(), o.grace, o.every, due() - now, need ? retryAt - now : 0, owed ? owed + ANSWER - now : 0),
     );
   }
 
@@ -278,9 +286,9 @@ export function watch(options = {}, env = globalThis) {
     const standing = verdict(rest, lead(), o.grace);
     const over = standing === 'grace' || standing === 'expired';
     const near = standing === 'near' || standing === 'warning';
-    askedEnd &&= over;
-    if (over && !askedEnd && alive()) askedEnd = need = true;
-    if (near && !askedNear && !fresh) askedNear = need = true;
+    const question = over && alive() ? 2 : +(near && !status.limit);
+    if (question > asked) need = MUST;
+    asked = question;
 
     if (standing === 'expired' && alive()) finish({}, false);
     if (over || !standing) return;
@@ -298,7 +306,7 @@ export function watch(options = {}, env = globalThis) {
     }
     // If the server is being asked whether it is so, its answer comes first, and
     // so does a keep-alive that is due.
-    if (standing === 'warning' && phase === 'live' && !inFlight && !((need || doubt) && now >= retryAt) && now < due()) {
+    if (standing === 'warning' && phase === 'live' && !inFlight && !(need && now >= retryAt) && now < due()) {
       phase = 'warning';
       emit('warning', { remaining: rest, extendable: extendable(), limit: status.limit });
     }
@@ -306,9 +314,10 @@ export function watch(options = {}, env = globalThis) {
 
   /**
    * The session has ended. The server says so if `confirmed`; then the other
-   * windows are told, unless they told this one. The page is told once.
+   * windows are told that it did after `since`, unless they told this one. The
+   * page is told once.
    */
-  function finish(detail, confirmed, first) {
+  function finish(detail, confirmed, since) {
     if (disposed || (end && (end.confirmed || !confirmed))) return;
     const told = !!end;
     phase = 'ended';
@@ -321,10 +330,10 @@ export function watch(options = {}, env = globalThis) {
     };
     drafts.save();
     if (confirmed) {
-      endedAt = local();
+      proved = local();
       // Only what is written from now on can say otherwise.
-      expiry = null;
-      if (first) post({ t: 'ended', detail });
+      expiry = NaN;
+      if (since) post({ t: 'ended', detail, at: since - offset });
     }
     if (!told) emit('ended', end);
     if (confirmed && o.redirect && !disposed) location.assign(end.login);
@@ -371,7 +380,7 @@ export function watch(options = {}, env = globalThis) {
   function onInput(event) {
     const now = local();
     // The first input after a sleep: the page shall know the end before it.
-    if (now - checked > 2 * o.every) check();
+    if (now - looked > 2 * o.every) check();
     if (!o.keepAlive || session.asking || hidden() || !isInput(event, now)) return;
     const before = due();
     input = now;
@@ -392,13 +401,14 @@ export function watch(options = {}, env = globalThis) {
       check();
     };
     const ended = (detail) => {
-      finish(detail, true, true);
+      // Of two times in the same millisecond either may be the earlier one.
+      believe(detail, detail.endedAt - 1 + offset, true);
       check();
     };
     const closed = (worked) => {
       stream = null;
       streamAt = o.stream === 'auto' && !worked ? Infinity : local() + 3 * o.every;
-      need = true;
+      need = MUST;
       check();
     };
     stream = openStream(env, o.prefix + 'events', news, ended, closed);
@@ -431,17 +441,14 @@ export function watch(options = {}, env = globalThis) {
     failures = retryAt = 0;
     // Out of the back-forward cache. Nothing else resumes: a page becomes hidden
     // after its pagehide, and what it held then would keep it out of that cache.
-    if (event.persisted) need = true;
+    if (event.persisted) need = MUST;
     if (event.type === 'pageshow') resume();
     check();
   }
 
-  const offs = [];
+  const off = new AbortController(); // dispose
   const on = (target, types, f, how) => {
-    for (const type of types) {
-      target?.addEventListener(type, f, how);
-      offs.push(() => target?.removeEventListener(type, f, how));
-    }
+    for (const type of types) target?.addEventListener(type, f, { ...how, signal: off.signal });
   };
 
   // ---- What the page sees.
@@ -454,7 +461,7 @@ export function watch(options = {}, env = globalThis) {
     get expiresAt() { return alive() ? expiry : NaN; }
     get limit() { return status.limit ?? ''; }
     get extendable() { return alive() && extendable(); }
-    get offset() { return offset == null ? NaN : offset + gap(); }
+    get offset() { return offset + gap(); }
     get leads() { return open && leader.leads; }
     get ended() { return end; }
 
@@ -477,7 +484,7 @@ export function watch(options = {}, env = globalThis) {
 
     async logout() {
       ok(await env.fetch(o.prefix + 'logout', { method: 'POST', cache: 'no-store' }));
-      finish({ reason: 'expired' }, true, true);
+      finish({ reason: 'expired' }, true, local());
       drafts.forget();
     }
 
@@ -485,7 +492,7 @@ export function watch(options = {}, env = globalThis) {
       suspend();
       disposed = true;
       watches.delete(session);
-      for (const off of offs) off();
+      off.abort();
     }
   })();
 

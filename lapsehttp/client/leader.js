@@ -60,7 +60,7 @@ export function runForLeader(env, name, bus, now, changed) {
     if (!closed) changed(on);
   };
 
-  function queue(steal) {
+  async function queue(steal) {
     const abort = new AbortController();
     let done;
     const held = new Promise((resolve) => { done = resolve; });
@@ -71,24 +71,21 @@ export function runForLeader(env, name, bus, now, changed) {
       done();
       abort.abort();
     };
-    let request;
     try {
-      request = env.navigator.locks.request(name, steal ? { steal } : { signal: abort.signal }, () => {
+      await env.navigator.locks.request(name, steal ? { steal } : { signal: abort.signal }, () => {
         got = true;
         if (!left) set(true);
         return held;
       });
-    } catch (error) {
-      request = Promise.reject(error);
+    } catch {
+      // Refused, given up, or stolen.
     }
-    request.catch(() => {}).then(() => {
-      if (left) return;
-      set(false);
-      // A lock that was held has been stolen: queue up again. One that was never
-      // held is not to be had here at all.
-      if (got) queue();
-      else vote();
-    });
+    if (left) return;
+    set(false);
+    // A lock that was held has been stolen: queue up again. One that was never
+    // held is not to be had here at all.
+    if (got) queue();
+    else vote();
   }
 
   let me;

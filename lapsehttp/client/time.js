@@ -83,9 +83,8 @@ export function nextCheck(left, lead, grace, period, ...others) {
  * or the pair is old, and only the server can tell.
  */
 export function reconcile(offset, serverTime, since, local) {
-  if (offset == null) return null;
   const written = serverTime + offset;
-  if (written > local + SLACK || written < since - SLACK) return null;
+  if (!(written <= local + SLACK && written >= since - SLACK)) return null;
   // It was not written in the future, so the offset can be no larger than this.
   return Math.min(offset, offsetOf(local, serverTime));
 }

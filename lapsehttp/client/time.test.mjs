@@ -82,7 +82,7 @@ test('case=105 case=118 the next check comes after the period, or when something
 
 test('case=112 times of an unknown moment', () => {
   // offset 1000: local 11 000 is server 10 000.
-  assert.equal(reconcile(null, 10_000, 11_000, 11_000), null, 'nothing is known');
+  assert.equal(reconcile(NaN, 10_000, 11_000, 11_000), null, 'nothing is known');
   assert.equal(reconcile(1000, 10_000, 11_000, 11_000), 1000);
   assert.equal(reconcile(1000, 10_000, 11_000, 20_000), 1000, 'some time ago');
   assert.equal(reconcile(1000, 10_500, 11_000, 11_000), 500, 'no pair is written in the future');

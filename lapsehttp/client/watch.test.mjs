@@ -17,6 +17,11 @@ async function begin(options, worldOptions, windowOptions) {
   return { world, server: world.server, a };
 }
 
+/** Posts to a window what another one might. */
+function tell(w, message) {
+  new w.env.BroadcastChannel('lapse:/session/').postMessage(message);
+}
+
 test('case=103 the offset is the local clock minus the server\'s', async () => {
   // The device and the server begin at different times; what is between them is the offset.
   for (const clock of [5000, -5000, 0]) {
@@ -824,7 +829,7 @@ test('case=127 nothing navigates or closes by itself', async () => {
 });
 
 test('case=131 two errors are critical, any other is the page\'s', async () => {
-  const { server, a } = await begin();
+  const { world, server, a } = await begin();
   const answer = (status, body) => () => new Response(JSON.stringify(body), { status });
   server.routes['/no'] = answer(401, { success: false, error: 'NO_SUCH_PAGE' });
   server.routes['/broken'] = answer(500, { success: false, error: 'SESSION_TIMEOUT' });
@@ -836,6 +841,9 @@ test('case=131 two errors are critical, any other is the page\'s', async () => {
     assert.ok(await response.text(), 'the body is still the caller\'s');
   }
   assert.equal(a.types(), '');
+  // The cookies are gone, as after a log-out that wiped them.
+  world.jar = {};
+  server.session = null;
   server.routes['/gone'] = answer(401, { success: false, error: 'NOT_LOGGED_IN', login: '/login' });
   assert.equal((await a.session.fetch('/gone')).critical, true);
   assert.deepEqual(a.of('ended').map((e) => [e.error, e.login, e.confirmed]), [['NOT_LOGGED_IN', 'https://site.test/login?next=%2Fpage', true]]);
@@ -883,6 +891,89 @@ test('a refusal of before the log-in is no end of the new session', async () => 
   assert.equal((await late).critical, true);
   assert.equal(a.session.state, 'live');
   assert.equal(a.types(), '');
+});
+
+test('an end that is told late is none of the session that has followed', async () => {
+  const ended = (server) => ({ reason: 'expired', endedAt: server.now() });
+  const ways = {
+    'by the stream': (server, detail) => {
+      for (const stream of server.streams) stream.push('ended', detail);
+    },
+    'by the stream, which does not know when': (server) => {
+      for (const stream of server.streams) stream.push('ended', { login: '/login' });
+    },
+    'by another window': (server, detail, b) => tell(b, { t: 'ended', detail, at: detail.endedAt - 1 }),
+    'by another window, of an older version': (server, detail, b) => tell(b, { t: 'ended', detail }),
+  };
+  for (const [name, way] of Object.entries(ways)) {
+    for (const cookieStore of [false, true]) {
+      // A log-in takes its time, or none.
+      for (const latency of [0, 40]) {
+        const { world, server, a } = await begin({ stream: true, redirect: true }, { cookieStore });
+        const b = world.open('b', { redirect: true });
+        await world.run(10_000);
+        const streams = [...server.streams];
+        assert.equal(streams.length, 1);
+        server.streams.clear(); // these are of the first session and tell of it below
+        let detail;
+        server.latency = latency;
+        server.routes['/login'] = () => {
+          detail = ended(server);
+          server.start();
+          return server.live('{}');
+        };
+        b.session.fetch('/login', { method: 'POST' });
+        await world.run(100);
+        way({ streams }, detail, b);
+        await world.run(MINUTE);
+        for (const w of [a, b]) {
+          assert.equal(w.of('ended').length, 0, `${name}: ${w.name}`);
+          assert.equal(w.session.state, 'live');
+          assert.deepEqual(w.assigned, []);
+        }
+      }
+    }
+  }
+});
+
+test('an end that another window tells on time needs no question', async () => {
+  const { world, server, a } = await begin();
+  await world.run(10_000);
+  const asked = server.count('/session/status');
+  tell(a, { t: 'ended', detail: { reason: 'evicted' }, at: server.now() });
+  await world.run(0);
+  assert.deepEqual(a.of('ended').map((e) => [e.reason, e.confirmed]), [['evicted', true]]);
+  assert.equal(server.count('/session/status'), asked);
+});
+
+test('a refusal of a request without an id ends nothing while the session lives', async () => {
+  for (const idle of [900_000, 0]) {
+    const { world, server, a } = await begin({ redirect: true }, { server: { idle } });
+    const b = world.open('b', { redirect: true });
+    await world.run(10_000);
+    server.routes['/other'] = () => new Response('{"success":false,"error":"NOT_LOGGED_IN"}', { status: 401 });
+    const asked = server.count('/session/status');
+    assert.equal((await a.session.fetch('/other', { credentials: 'omit' })).critical, true);
+    await world.run(MINUTE);
+    for (const w of [a, b]) {
+      assert.equal(w.types(), '', w.name);
+      assert.equal(w.session.state, 'live');
+      assert.deepEqual(w.assigned, []);
+    }
+    assert.equal(server.count('/session/status'), asked + 1);
+  }
+});
+
+test('a refusal that the cookies contradict is believed once the status agrees', async () => {
+  const { world, server, a } = await begin();
+  const b = world.open('b');
+  await world.run(10_000);
+  server.setCookies = () => {};
+  server.session = null; // and the server knows no more of it
+  await a.session.fetch('/data');
+  assert.equal(a.types(), '', 'not yet');
+  await world.run(1000);
+  for (const w of [a, b]) assert.deepEqual(w.of('ended').map((e) => e.confirmed), [true], w.name);
 });
 
 test('a log-in in another window is noticed', async () => {
@@ -1028,16 +1119,18 @@ test('a page without a session is told nothing', async () => {
   assert.equal(a.session.state, 'live');
 });
 
-test('a page without a session is not told of another window\'s end', async () => {
-  const world = new World();
-  const a = world.open('a');
-  await world.run(1000);
-  const b = world.open('b');
-  await world.run(1000);
-  await b.session.fetch('/data');
-  assert.equal(b.types(), 'ended');
-  await world.run(MINUTE);
-  assert.equal(a.types(), '');
+test('a page of somebody who never signed in is told of no end', async () => {
+  for (const asked of [true, false]) {
+    const world = new World();
+    const a = world.open('a');
+    // Before the first status is there, or after it.
+    if (asked) await world.run(1000);
+    assert.equal((await a.session.fetch('/data')).critical, true);
+    tell(a, { t: 'ended', detail: { reason: 'idle' }, at: world.server.now() });
+    await world.run(MINUTE);
+    assert.equal(a.types(), '');
+    assert.equal(a.session.state, 'none');
+  }
 });
 
 test('a failing server is not asked again and again', async () => {

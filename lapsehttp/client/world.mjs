@@ -1,14 +1,18 @@
 // A world for the tests: one server, one browser with any number of windows,
 // and a time that moves only when a test says so. Nothing here waits for real.
 
+import { setMaxListeners } from 'node:events';
 import { watch } from './client.js';
 
 /** An EventTarget whose events are plain objects, so that isTrusted can be told. */
 class Target {
   listeners = new Map();
-  addEventListener(type, f) {
+  addEventListener(type, f, { signal } = {}) {
     if (!this.listeners.has(type)) this.listeners.set(type, new Set());
     this.listeners.get(type).add(f);
+    if (!signal) return;
+    setMaxListeners(0, signal);
+    signal.addEventListener('abort', () => this.removeEventListener(type, f));
   }
   removeEventListener(type, f) {
     this.listeners.get(type)?.delete(f);
@@ -98,11 +102,15 @@ class Server {
     return { ...base, state: 'live', expiresAt: at + this.ahead, remainingMs: at - this.world.time, limit };
   }
   refuse() {
-    this.setCookies();
-    const body = this.ended
-      ? { success: false, error: 'SESSION_TIMEOUT', ...this.ended }
-      : { success: false, error: 'NOT_LOGGED_IN', login: this.login };
-    return new Response(JSON.stringify(body), { status: 401, headers: { 'Content-Type': 'application/json' } });
+    const headers = { 'Content-Type': 'application/json' };
+    let body = { success: false, error: 'NOT_LOGGED_IN', login: this.login };
+    if (this.ended) {
+      // Only who came with an id hears of its end.
+      this.setCookies();
+      headers['X-Session-Expires-In'] = '0';
+      body = { success: false, error: 'SESSION_TIMEOUT', ...this.ended };
+    }
+    return new Response(JSON.stringify(body), { status: 401, headers });
   }
   live(body, init) {
     this.setCookies();
