@@ -122,7 +122,7 @@ export interface Session extends EventTarget {
    * somebody has signed in since, the server is asked first.
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response & { critical?: boolean }>;
-  /** Signs out; all windows are told, and this one's drafts are dropped. Rejects if the server does not do it. */
+  /** Signs out; all windows are told, and drop their drafts. Rejects if the server does not do it. */
   logout(): Promise<void>;
   /** Stops everything: no event, timer, listener or connection is left. */
   dispose(): void;
@@ -146,7 +146,8 @@ export interface Session extends EventTarget {
  *
  * What was typed into forms with the attribute data-session-draft is kept over
  * the log-in, in sessionStorage; passwords, hidden fields, and what is named or
- * filled in like a secret never are.
+ * filled in like a secret never are. Nothing is kept after a log-out (the reason
+ * 'expired'), nor once the page has learned that the session goes on.
  */
 export function watch(options?: WatchOptions): Session;
 

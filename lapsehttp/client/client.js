@@ -302,6 +302,8 @@ export function watch(options = {}, env = globalThis) {
       phase = 'live';
       announced = now + rest;
       end = null;
+      // What was typed is still on this page, and may be sent from here.
+      drafts.forget();
       emit('extended', { remaining: rest, limit: status.limit, again });
     }
     // If the server is being asked whether it is so, its answer comes first, and
@@ -318,6 +320,8 @@ export function watch(options = {}, env = globalThis) {
    * page is told once.
    */
   function finish(detail, confirmed, since) {
+    // A log-out is meant to leave nothing behind.
+    if (detail.reason === 'expired') drafts.forget(true);
     if (disposed || (end && (end.confirmed || !confirmed))) return;
     const told = !!end;
     phase = 'ended';
@@ -485,7 +489,6 @@ export function watch(options = {}, env = globalThis) {
     async logout() {
       ok(await env.fetch(o.prefix + 'logout', { method: 'POST', cache: 'no-store' }));
       finish({ reason: 'expired' }, true, local());
-      drafts.forget();
     }
 
     dispose() {

@@ -57,7 +57,7 @@ export function fill(form, kept) {
 /** The drafts of one page; `user` says whose they are, if the page knows. */
 export function openDrafts(env, user) {
   const key = 'lapse:draft:' + env.location.pathname;
-  let off = false;
+  let off;
   const forms = () =>
     [...env.document.querySelectorAll('form[data-session-draft]')].map((form, i) => [form.dataset.sessionDraft || form.id || i, form]);
   // Storage may be full, forbidden, or hold what is not ours: then there is no
@@ -69,7 +69,12 @@ export function openDrafts(env, user) {
       // As said.
     }
   };
-  const forget = attempt((store) => store.removeItem(key));
+  const drop = attempt((store) => store.removeItem(key));
+  /** Forgets them, and with `off` keeps none until the next forget or restore. */
+  const forget = (now) => {
+    off = now;
+    drop();
+  };
   return {
     save: attempt((store) => {
       const content = forms().map(([name, form]) => [name, collect(form)]);
@@ -77,16 +82,12 @@ export function openDrafts(env, user) {
     }),
     /** Puts the drafts back and forgets them; those of another user it only forgets. */
     restore: attempt((store) => {
-      off = false;
-      const draft = JSON.parse(store.getItem(key));
+      const text = store.getItem(key);
       forget();
+      const draft = JSON.parse(text);
       if (draft?.user !== user) return;
       for (const [name, form] of forms()) fill(form, draft.content[name] ?? {});
     }),
-    /** Forgets them, and keeps none until the next restore. */
-    forget: () => {
-      off = true;
-      forget();
-    },
+    forget,
   };
 }

@@ -131,6 +131,76 @@ test('case=127 a log-out in this window keeps nothing', async () => {
   assert.equal(w.own.size, 0);
 });
 
+test('case=127 a log-out keeps nothing in any window', async () => {
+  const ways = {
+    'here': (world, w) => w.session.logout(),
+    'in another window': (world, w, other) => other.session.logout(),
+    'without the client': (world) => world.server.end('expired'),
+  };
+  for (const [name, way] of Object.entries(ways)) {
+    const world = new World();
+    world.server.start();
+    const forms = [form('', field('x', 'private'))];
+    const other = world.open('b', { stream: true });
+    const w = world.open('a', {}, { forms });
+    await world.run(10_000);
+    await way(world, w, other);
+    await world.run(1000);
+    assert.equal(w.types(), 'ended', name);
+    assert.equal(w.own.size, 0, name);
+    // The next session's are kept again.
+    world.server.start();
+    await world.run(20_000);
+    assert.equal(w.types(), 'ended extended');
+    await world.run(3_600_000);
+    assert.equal(w.session.state, 'ended');
+    assert.match([...w.own.values()].join(), /private/);
+  }
+});
+
+test('case=127 a log-out whose reason is told late keeps nothing, too', async () => {
+  const world = new World({ channel: false });
+  world.server.start();
+  const w = world.open('a', {}, { forms: [form('', field('x', 'private'))] });
+  await world.run(10_000);
+  world.server.session = null;
+  world.server.setCookies();
+  await world.run(20_000);
+  assert.equal(w.session.ended.reason, '');
+  assert.equal(w.own.size, 1);
+  w.env.fire('storage', { key: 'lapse:/session/', newValue: '[{"t":"ended","detail":{"reason":"expired"}}]' });
+  w.env.fire('pagehide', { persisted: false });
+  assert.equal(w.own.size, 0);
+});
+
+test('case=127 what was sent after a log-in in another window does not come back', async () => {
+  for (const confirmed of [true, false]) {
+    const world = new World();
+    const { server } = world;
+    server.start();
+    const w = world.open('a', {}, { forms: [form('', field('x', 'my comment'))] });
+    await world.run(0);
+    // The end is confirmed, or taken back because it was none.
+    if (!confirmed) {
+      server.idle = 4 * 3_600_000;
+      server.reachable = false;
+    }
+    await world.run(920_000);
+    assert.equal(w.session.ended.confirmed, confirmed);
+    assert.equal(w.own.size, 1);
+    server.reachable = true;
+    if (confirmed) server.start();
+    w.env.fire('online');
+    await world.run(20_000);
+    assert.deepEqual(w.of('extended').map((e) => e.again), [confirmed]);
+    // The comment is sent, and the page loads anew in the same tab.
+    w.env.fire('pagehide', { persisted: false });
+    const fresh = [form('', field('x'))];
+    await again({ world, w }, fresh);
+    assert.equal(fresh[0].elements[0].value, '');
+  }
+});
+
 test('case=127 what is no draft of ours does no harm', () => {
   const world = new World();
   const forms = [form('', field('x'))];
