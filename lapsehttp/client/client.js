@@ -103,6 +103,8 @@ export function watch(options = {}, env = globalThis) {
     const seen = Math.max(pinged, expiry + offset - idle);
     return alive() ? keepAliveDue(seen, idle, lead(), input, o.whileOpen) : Infinity;
   };
+  // Not the document's base, which may be of another site.
+  const endpoint = (name) => new URL(o.prefix + name, location.href);
   const post = (message) => open && bus?.post(message);
   const emit = (type, detail) => disposed || session.dispatchEvent(new CustomEvent(type, { detail }));
 
@@ -221,7 +223,7 @@ export function watch(options = {}, env = globalThis) {
     inFlight = true;
     need = 0;
     try {
-      const response = await env.fetch(o.prefix + 'status', {
+      const response = await env.fetch(endpoint('status'), {
         headers: { 'X-Session-Activity': 'peek' },
         cache: 'no-store',
         signal: AbortSignal.timeout(SLACK),
@@ -370,7 +372,7 @@ export function watch(options = {}, env = globalThis) {
     owed = 0;
     pinging = true;
     try {
-      const response = await env.fetch(o.prefix + 'keepalive', { method: 'POST', cache: 'no-store', signal: AbortSignal.timeout(2 * SLACK) });
+      const response = await env.fetch(endpoint('keepalive'), { method: 'POST', cache: 'no-store', signal: AbortSignal.timeout(2 * SLACK) });
       if (!(await read(response, sent))) ok(response);
     } catch (error) {
       emit('error', { during: 'keepalive', error });
@@ -415,7 +417,7 @@ export function watch(options = {}, env = globalThis) {
       need = MUST;
       check();
     };
-    stream = openStream(env, o.prefix + 'events', news, ended, closed);
+    stream = openStream(env, endpoint('events'), news, ended, closed);
   }
 
   // ---- The window comes and goes.
@@ -477,17 +479,21 @@ export function watch(options = {}, env = globalThis) {
     async extend() { return open && alive() && ping(); }
 
     async fetch(resource, init) {
-      if (new URL(resource.url ?? resource, location.href).origin !== location.origin) return env.fetch(resource, init);
-      const headers = new Headers(init?.headers ?? resource.headers);
-      if (hidden() && !headers.has('X-Session-Activity')) headers.set('X-Session-Activity', 'poll');
+      if (new URL(resource.url ?? resource, document.baseURI).origin !== location.origin) return env.fetch(resource, init);
+      if (hidden()) {
+        // Not by way of init, which would take the referrer from a Request.
+        resource = new env.Request(resource, init);
+        init = undefined;
+        if (!resource.headers.has('X-Session-Activity')) resource.headers.set('X-Session-Activity', 'poll');
+      }
       const sent = local();
-      const response = await env.fetch(resource, { ...init, headers });
+      const response = await env.fetch(resource, init);
       response.critical = await read(response, sent);
       return response;
     }
 
     async logout() {
-      ok(await env.fetch(o.prefix + 'logout', { method: 'POST', cache: 'no-store' }));
+      ok(await env.fetch(endpoint('logout'), { method: 'POST', cache: 'no-store' }));
       finish({ reason: 'expired' }, true, local());
     }
 

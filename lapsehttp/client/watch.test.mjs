@@ -818,7 +818,52 @@ test('case=126 a hidden window\'s requests are polls at most', async () => {
   await a.session.fetch(new Request('https://site.test/data', { headers: { 'X-Session-Activity': 'peek' } }));
   assert.equal(server.requests.at(-1).activity, 'peek');
   await a.session.fetch('https://elsewhere.test/data');
-  assert.equal(server.requests.at(-1).activity, null, 'and other sites get no header');
+  assert.equal(server.elsewhere.at(-1).activity, null, 'and other sites get no header');
+});
+
+test('case=126 a page whose base is another site', async () => {
+  const world = new World();
+  const { server } = world;
+  server.start();
+  const a = world.open('a', {}, { start: false });
+  a.env.document.baseURI = 'https://elsewhere.test/';
+  a.start({ stream: true });
+  await world.run(1000);
+  assert.equal(a.session.state, 'live');
+  assert.equal(server.streams.size, 1);
+  a.show(false);
+  await a.session.fetch('data');
+  assert.deepEqual(server.elsewhere.map((r) => [r.path, r.activity]), [['/data', null]]);
+  await a.session.fetch('https://site.test/data');
+  assert.equal(server.requests.at(-1).activity, 'poll');
+  await world.run(1000);
+  assert.equal(await a.session.extend(), true);
+  await a.session.logout();
+  assert.equal(server.elsewhere.length, 1);
+});
+
+test('a request is sent as it is, but for the activity', async () => {
+  const { a } = await begin();
+  const sent = [];
+  a.env.fetch = async (...args) => {
+    sent.push(args);
+    return new Response();
+  };
+  const request = new Request('https://site.test/data', { referrerPolicy: 'origin', headers: { 'X-Of': 'the page' } });
+  const init = { method: 'PUT', body: 'x' };
+  await a.session.fetch(request);
+  await a.session.fetch('/data', init);
+  assert.deepEqual(sent, [[request, undefined], ['/data', init]]);
+  a.show(false);
+  sent.length = 0;
+  await a.session.fetch(request);
+  await a.session.fetch('/data?x', init);
+  const [[first], [second]] = sent;
+  assert.equal(first.referrerPolicy, 'origin');
+  assert.equal(first.headers.get('X-Of'), 'the page');
+  assert.deepEqual([second.url, second.method, await second.text()], ['https://site.test/data?x', 'PUT', 'x']);
+  for (const r of [first, second]) assert.equal(r.headers.get('X-Session-Activity'), 'poll');
+  assert.equal(request.headers.has('X-Session-Activity'), false, 'the page\'s own is as it was');
 });
 
 test('case=127 nothing navigates or closes by itself', async () => {

@@ -36,6 +36,7 @@ class Server {
     Object.assign(this, { world, idle, lifetime, warn, ahead, latency });
     this.lag = {}; // by path: how long after its cookies a response is there
     this.requests = [];
+    this.elsewhere = []; // those that other sites got
     this.cookies = {};
     this.streams = new Set();
     this.reachable = true;
@@ -118,9 +119,13 @@ class Server {
     return new Response(body, { ...init, headers: rest === Infinity ? {} : { 'X-Session-Expires-In': String(rest) } });
   }
   async answer(window, resource, init = {}) {
-    const path = new URL(resource.url ?? resource, window.env.location.href).pathname;
-    const headers = new Headers(init.headers);
-    const request = { path, at: this.world.time, window: window.name, activity: headers.get('X-Session-Activity'), method: init.method ?? 'GET' };
+    const { origin, pathname: path } = new URL(resource.url ?? resource, window.env.document.baseURI);
+    const headers = new Headers(init.headers ?? resource.headers);
+    const request = { path, at: this.world.time, window: window.name, activity: headers.get('X-Session-Activity'), method: init.method ?? resource.method ?? 'GET' };
+    if (origin !== window.env.location.origin) {
+      this.elsewhere.push(request);
+      return new Response('no', { status: 404 });
+    }
     this.requests.push(request);
     if (!this.reachable) {
       await this.world.sleep(this.latency);
@@ -233,6 +238,7 @@ class Window {
     const server = world.server;
     const document = Object.assign(new Target(), {
       visibilityState: 'visible',
+      baseURI: 'https://site.test' + path,
       querySelectorAll: () => forms.filter((form) => form.draft != null),
     });
     Object.defineProperty(document, 'cookie', {
@@ -268,6 +274,11 @@ class Window {
         if (i >= 0) world.queue.splice(i, 1);
       },
       fetch: (resource, init) => server.answer(w, resource, init),
+      Request: class extends Request {
+        constructor(resource, init) {
+          super(resource.url ? resource : new URL(resource, document.baseURI), init);
+        }
+      },
       document,
       location: { href: 'https://site.test' + path, origin: 'https://site.test', pathname: path, assign: (to) => w.assigned.push(to) },
       navigator: { locks: world.options.locks ? locks(world, w) : undefined },
@@ -379,7 +390,7 @@ function eventSource(world, window) {
     constructor(url) {
       super();
       const server = world.server;
-      server.requests.push({ path: url, at: world.time, window: window.name });
+      server.requests.push({ path: new URL(url).pathname, at: world.time, window: window.name });
       this.window = window;
       world.at(world.time, () => {
         if (this.readyState === 2) return;
