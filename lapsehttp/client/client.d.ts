@@ -46,7 +46,7 @@ export type Reason = '' | 'idle' | 'lifetime' | 'poll cap' | 'poll max' | 'expir
 export interface WarningDetail {
   /** Milliseconds until the end. */
   remaining: number;
-  /** Whether {@link Session.extend} can work; before a lifetime or a polling cap it cannot. */
+  /** Whether {@link Session.extend} can work; before a lifetime or a limit of polls it cannot. */
   extendable: boolean;
   /** Which limit will end it. */
   limit: Reason;
@@ -112,7 +112,7 @@ export interface Session extends EventTarget {
   asking: boolean;
   /** Looks at once, as it does by itself every now and then. */
   check(): void;
-  /** Sends a keep-alive now, for a user who wants to stay; whether the session lives longer for it. Never rejects. */
+  /** Sends a keep-alive now, for a user who wants to stay, where that can work; whether the session lives longer for it. Never rejects. */
   extend(): Promise<boolean>;
   /**
    * fetch for the requests of this page. Requests of a hidden window are polls

@@ -101,7 +101,8 @@ export function watch(options = {}, env = globalThis) {
     const idle = status.idleMs ?? 0;
     // A deadline that was moved shows when the session was seen.
     const seen = Math.max(pinged, expiry + offset - idle);
-    return alive() ? keepAliveDue(seen, idle, lead(), input, o.whileOpen) : Infinity;
+    // Where nothing can be extended, one poll more may be one too many.
+    return alive() && extendable() ? keepAliveDue(seen, idle, lead(), input, o.whileOpen) : Infinity;
   };
   // Not the document's base, which may be of another site.
   const endpoint = (name) => new URL(o.prefix + name, location.href);
@@ -476,7 +477,7 @@ export function watch(options = {}, env = globalThis) {
       check();
     }
 
-    async extend() { return open && alive() && ping(); }
+    async extend() { return open && alive() && extendable() && ping(); }
 
     async fetch(resource, init) {
       if (new URL(resource.url ?? resource, document.baseURI).origin !== location.origin) return env.fetch(resource, init);

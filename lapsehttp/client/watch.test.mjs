@@ -663,6 +663,33 @@ test('case=124 a lifetime cannot be extended, and the warning says so', async ()
   assert.equal(server.session, null);
 });
 
+test('case=124 where the next poll would be one too many, none is sent', async () => {
+  for (const whileOpen of [false, true]) {
+    const world = new World();
+    const { server } = world;
+    const { limit } = server;
+    server.limit = () => [limit.call(server)[0], 'poll max'];
+    server.start();
+    const a = world.open('a', { whileOpen });
+    await world.run(850_000);
+    assert.deepEqual(a.of('warning').map((e) => [e.extendable, e.limit]), [[false, 'poll max']]);
+    a.input();
+    await world.run(1000);
+    assert.equal(a.session.extendable, false);
+    assert.equal(await a.session.extend(), false);
+    assert.equal(server.count('/session/keepalive'), 0);
+    // A touch makes room for polls.
+    server.limit = limit;
+    await a.session.fetch('/data');
+    await world.run(0);
+    assert.equal(a.session.extendable, true);
+    await world.run(300_000);
+    a.input();
+    await world.run(0);
+    assert.equal(server.count('/session/keepalive'), 1);
+  }
+});
+
 test('case=124 a warning of the time-out becomes one of the lifetime', async () => {
   const { world, a } = await begin({}, { server: { lifetime: 905_000 } });
   await world.run(850_000);
