@@ -14,6 +14,7 @@ export interface DialogTexts {
   /** The same for one limit, where that has words of its own. */
   'final lifetime': string;
   'final poll cap': string;
+  'final poll max': string;
   endedTitle: string;
   /** The text after the end, which follows that of the reason. */
   ended: string;
@@ -53,6 +54,11 @@ export interface DialogOptions {
 export function dialog(session: Session, options?: DialogOptions): {
   /** The <dialog>; part of the page while it is open. */
   readonly element: HTMLDialogElement;
+  /**
+   * Shows the warning or the end again, if there is one: for a user who has closed
+   * the dialog and does what cannot work any more.
+   */
+  show(): void;
   /** Closes it and shows nothing any more. The session is watched on. */
   dispose(): void;
 };

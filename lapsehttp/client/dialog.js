@@ -4,7 +4,8 @@
 //	dialog(watch());
 //
 // It is an alertdialog: it is announced once, when it opens, not each second;
-// it takes the focus and gives it back; Escape extends, or closes where nothing
+// it takes the focus, at the end to where no key does anything, and gives it
+// back; Escape extends, or closes where nothing
 // can be extended. It offers to stay only where staying can work, never leaves
 // the page by itself, and needs neither inline style nor inline script. Its
 // looks follow the custom properties --lapse-..., its words options.texts.
@@ -39,7 +40,7 @@ const STYLE = `
 .lapse-dialog::backdrop{background:var(--lapse-backdrop,#0009)}
 .lapse-dialog h2{margin:0 0 .5rem;font:inherit;font-size:1.25rem;font-weight:600}
 .lapse-dialog p{margin:0 0 1rem}
-.lapse-dialog .lapse-clock{font-size:2.5rem;line-height:1;font-weight:600;font-variant-numeric:tabular-nums}
+.lapse-clock{font-size:2.5rem;line-height:1;font-weight:600;font-variant-numeric:tabular-nums}
 .lapse-actions{display:flex;flex-flow:row-reverse wrap;gap:.75rem;margin-top:1.5rem}
 .lapse-actions>*{box-sizing:border-box;min-height:2.75rem;padding:.5rem 1.25rem;border:1px solid;border-radius:calc(var(--lapse-radius,.75rem)*.67);background:none;color:inherit;font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer;scroll-margin:1rem}
 .lapse-actions>:first-child{border-color:transparent;background:var(--lapse-accent,light-dark(#0b57d0,#a8c7fa));color:var(--lapse-accent-color,light-dark(#fff,#062e6f))}
@@ -64,6 +65,7 @@ export function dialog(session, options = {}) {
   let before; // what had the focus
   let timer;
   let busy = false;
+  const off = new AbortController(); // dispose
 
   const make = (name, attributes, ...children) => {
     const made = document.createElement(name);
@@ -71,7 +73,7 @@ export function dialog(session, options = {}) {
     made.append(...children);
     return made;
   };
-  const title = make('h2', { id: 'lapse-title' });
+  const title = make('h2', { id: 'lapse-title', tabindex: -1 });
   const text = make('p', { id: 'lapse-text' });
   const clock = make('p', { class: 'lapse-clock', 'aria-hidden': 'true' });
   const actions = make('div', { class: 'lapse-actions' });
@@ -116,6 +118,7 @@ export function dialog(session, options = {}) {
 
   /** Opens the dialog anew, so that it is announced. */
   function show(now, head, body, ...choices) {
+    if (off.signal.aborted) return;
     if (!mode) before = document.activeElement;
     mode = now;
     title.textContent = head;
@@ -128,7 +131,8 @@ export function dialog(session, options = {}) {
     if (!box.isConnected) (options.parent ?? document.body).append(box);
     if (box.open) box.close();
     box.showModal();
-    choices[0].focus();
+    // Whoever is typing shall neither leave the page nor miss what it says.
+    (now === 'ended' ? title : choices[0]).focus();
   }
 
   function hide() {
@@ -165,7 +169,7 @@ export function dialog(session, options = {}) {
       show('ended', texts.endedTitle, `${why} ${texts.ended}`.trim(), link, button(texts.close, hide));
     },
   };
-  for (const type in on) session.addEventListener(type, on[type]);
+  for (const type in on) session.addEventListener(type, on[type], off);
 
   box.addEventListener('cancel', (event) => {
     event.preventDefault();
@@ -187,14 +191,18 @@ export function dialog(session, options = {}) {
     hide();
   });
 
-  if (session.state === 'warning') on.warning();
-  if (session.ended) on.ended({ detail: session.ended });
+  const again = () => {
+    if (session.state === 'warning') on.warning();
+    if (session.ended) on.ended({ detail: session.ended });
+  };
+  again();
 
   return {
     element: box,
+    show: again,
     dispose() {
+      off.abort();
       hide();
-      for (const type in on) session.removeEventListener(type, on[type]);
     },
   };
 }

@@ -85,7 +85,7 @@ function open(options) {
   const session = new Session();
   const made = dialog(session, options);
   const [title, text, clock, actions] = made.element.children;
-  return { session, box: made.element, title, text, clock, actions, dispose: made.dispose };
+  return { session, box: made.element, title, text, clock, actions, show: made.show, dispose: made.dispose };
 }
 
 test('case=123 it says how long, asks one thing, and closes when that is done', async (t) => {
@@ -188,7 +188,7 @@ test('case=124 a stay that turns out to be impossible becomes that', async (t) =
 });
 
 test('case=127 after the end there is a link, and the page stays', async () => {
-  const { session, box, title, text, clock, actions } = open({ target: '_blank' });
+  const { session, box, title, text, clock, actions, show, dispose } = open({ target: '_blank' });
   session.tell('warning', 'warning');
   session.tell('ended', 'ended', { reason: 'idle', login: 'https://site.test/login' });
   await settle();
@@ -197,12 +197,19 @@ test('case=127 after the end there is a link, and the page stays', async () => {
   assert.match(title.textContent, /signed out/);
   assert.match(text.textContent, /^Nothing had happened for a while\. Sign in again/);
   assert.equal(clock.hidden, true);
+  assert.equal(document.activeElement, title, 'no key of somebody who is typing leaves the page');
   const [link, close] = actions.children;
   assert.deepEqual([link.name, link.attributes.href, link.attributes.target], ['a', 'https://site.test/login', '_blank']);
   close.click();
   await settle();
   assert.equal(box.open, false);
   assert.equal(document.activeElement, page, 'what had the focus before the warning');
+  session.ended = { reason: 'idle', login: 'https://site.test/login' };
+  show();
+  assert.equal(box.open, true, 'again, for who goes on all the same');
+  dispose();
+  show();
+  assert.equal(box.open, false);
 });
 
 test('case=123 Tab goes round', (t) => {
@@ -210,13 +217,14 @@ test('case=123 Tab goes round', (t) => {
   t.after(dispose);
   session.tell('ended', 'ended', { reason: '', login: 'https://site.test/login' });
   const [link, close] = actions.children;
+  // From the title, which has the focus first.
   const tab = (shiftKey) => {
     const event = Object.assign(new Event('keydown', { cancelable: true }), { key: 'Tab', shiftKey });
     box.dispatchEvent(event);
     assert.equal(event.defaultPrevented, true);
     return document.activeElement;
   };
-  assert.deepEqual([tab(), tab(), tab(true), tab(true)], [close, link, close, link]);
+  assert.deepEqual([tab(), tab(), tab(), tab(true), tab(true)], [link, close, link, close, link]);
 });
 
 test('words, and the language of the page', (t) => {
@@ -256,6 +264,22 @@ test('dispose closes it and shows nothing any more', async () => {
   assert.equal(box.open, false);
   assert.equal(session.asking, false);
   assert.equal(session.extensions, 0);
+});
+
+test('dispose while a stay is being tried', async () => {
+  for (const extended of [true, false]) {
+    const { session, box, actions, dispose } = open();
+    let done;
+    session.extend = () => new Promise((resolve) => { done = resolve; });
+    session.tell('warning', 'warning');
+    actions.children[0].click();
+    dispose();
+    done(extended);
+    await settle();
+    assert.equal(box.shown, 1);
+    assert.equal(box.open, false);
+    assert.equal(session.asking, false);
+  }
 });
 
 test('what is no session is named', () => {

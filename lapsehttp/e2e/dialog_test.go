@@ -209,8 +209,12 @@ func TestDialog(t *testing.T) {
 		if len(found) != 1 || found[0].name == "" || found[0].description == "" {
 			t.Fatalf("the end is announced as %+v, want one alertdialog with a name and a description", found)
 		}
-		if focused := p.focused(); focused.role != "link" {
-			t.Errorf("the focus is on the %s %q, want the link to sign in", focused.role, focused.name)
+		if focused := p.focused(); focused.role != "heading" {
+			t.Errorf("the focus is on the %s %q, want the title", focused.role, focused.name)
+		}
+		for _, key := range []string{kb.Enter, " "} {
+			p.press(key)
+			p.check(`box.open && location.pathname !== '/login'`)
 		}
 		p.check(`new URL(box.querySelector('a').href).pathname === '/login'`)
 		p.press(kb.Escape)
@@ -224,6 +228,7 @@ func TestDialog(t *testing.T) {
 		s := newSite(t, tenMinutes)
 		p := s.logIn(how{Dialog: "{}"})
 		s.pass(10 * time.Minute)
+		p.press(kb.Tab)
 		p.load(func() { p.press(kb.Enter) })
 		p.check(`location.pathname === '/login'`)
 	})
