@@ -5,10 +5,10 @@
 //
 // It is an alertdialog: it is announced once, when it opens, not each second;
 // it takes the focus, at the end to where no key does anything, and gives it
-// back; Escape extends, or closes where nothing
-// can be extended. It offers to stay only where staying can work, never leaves
-// the page by itself, and needs neither inline style nor inline script. Its
-// looks follow the custom properties --lapse-..., its words options.texts.
+// back; Escape extends, or closes where nothing can be extended. It offers to
+// stay only where staying can work, never leaves the page by itself, and needs
+// neither inline style nor inline script. Its looks follow the custom properties
+// --lapse-..., its words options.texts.
 
 import { critical, fetch, watch } from './client.js';
 
@@ -38,11 +38,12 @@ const TEXTS = {
 const STYLE = `
 .lapse-dialog{color-scheme:var(--lapse-color-scheme,light dark);box-sizing:border-box;width:var(--lapse-width,27rem);margin:auto;padding:1.5rem;border:1px solid var(--lapse-border,light-dark(#0002,#fff3));border-radius:var(--lapse-radius,.75rem);background:var(--lapse-background,light-dark(#fff,#1f2328));color:var(--lapse-color,light-dark(#1f2328,#e8eaed));font:var(--lapse-font,1rem/1.5 system-ui,sans-serif);box-shadow:var(--lapse-shadow,0 1rem 3rem #0006);text-wrap:pretty}
 .lapse-dialog::backdrop{background:var(--lapse-backdrop,#0009)}
+.lapse-dialog *{scroll-margin:1rem}
 .lapse-dialog h2{margin:0 0 .5rem;font:inherit;font-size:1.25rem;font-weight:600}
 .lapse-dialog p{margin:0 0 1rem}
 .lapse-clock{font-size:2.5rem;line-height:1;font-weight:600;font-variant-numeric:tabular-nums}
 .lapse-actions{display:flex;flex-flow:row-reverse wrap;gap:.75rem;margin-top:1.5rem}
-.lapse-actions>*{box-sizing:border-box;min-height:2.75rem;padding:.5rem 1.25rem;border:1px solid;border-radius:calc(var(--lapse-radius,.75rem)*.67);background:none;color:inherit;font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer;scroll-margin:1rem}
+.lapse-actions>*{box-sizing:border-box;min-height:2.75rem;padding:.5rem 1.25rem;border:1px solid;border-radius:calc(var(--lapse-radius,.75rem)*.67);background:none;color:inherit;font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer}
 .lapse-actions>:first-child{border-color:transparent;background:var(--lapse-accent,light-dark(#0b57d0,#a8c7fa));color:var(--lapse-accent-color,light-dark(#fff,#062e6f))}
 .lapse-actions>:focus-visible{outline:3px solid var(--lapse-accent,light-dark(#0b57d0,#a8c7fa));outline-offset:2px}
 @media(max-width:30rem){.lapse-actions>*{flex:1 0 100%}}
