@@ -91,6 +91,68 @@ func TestRenameDuringClose(t *testing.T) {
 	}
 }
 
+// TestStartDuringClose has Close clear an index while Start waits for it.
+func TestStartDuringClose(t *testing.T) {
+	e, _ := New[int, int](Options{Manual: true})
+	defer e.Close()
+	key := 0
+	sh := e.shardOf(e.hash(&key))
+	sh.index.mu.Lock()
+	started := make(chan error)
+	go func() {
+		_, err := e.Start(key, 0)
+		started <- err
+	}()
+	for sh.mu.TryLock() {
+		sh.mu.Unlock()
+		runtime.Gosched()
+	}
+	for range 1000 {
+		runtime.Gosched() // lest Start has not come to the lock of the index
+	}
+	e.closing.Store(true)
+	sh.index.mu.Unlock()
+	if err := <-started; !errors.Is(err, ErrClosed) {
+		t.Errorf("Start returns %v", err)
+	}
+	if sh.index.dir.Load() != nil {
+		t.Error("a session came into an index that Close has cleared")
+	}
+}
+
+// TestShutdownFindsFirstSession shuts down while a Start, the shard's first,
+// holds its lock.
+func TestShutdownFindsFirstSession(t *testing.T) {
+	e, _ := New[int, int](Options{Manual: true})
+	ended := 0
+	e.NotifyOnExpire(func(Event[int, int]) { ended++ })
+	key := 0
+	sh := e.shardOf(e.hash(&key))
+	sh.index.mu.Lock()
+	started := make(chan error)
+	go func() {
+		_, err := e.Start(key, 0)
+		started <- err
+	}()
+	for sh.mu.TryLock() {
+		sh.mu.Unlock()
+		runtime.Gosched()
+	}
+	down := make(chan error)
+	go func() { down <- e.Shutdown(context.Background()) }()
+	for !e.closing.Load() {
+		runtime.Gosched()
+	}
+	for range 1000 {
+		runtime.Gosched() // lest Shutdown has not come to the shard
+	}
+	sh.index.mu.Unlock()
+	err := <-started
+	if <-down; err == nil && ended == 0 {
+		t.Error("the session had no hooks")
+	}
+}
+
 // TestCloseForgetsContext closes the engine while the hooks of a session run,
 // of which one cancels a context.
 func TestCloseForgetsContext(t *testing.T) {

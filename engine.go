@@ -20,7 +20,7 @@ import (
 // The errors that calls return; test for them with errors.Is.
 var (
 	ErrExists   = errors.New("lapse: a live session has the key")            // by Start and Rename
-	ErrFull     = errors.New("lapse: the engine holds its most sessions")    // by Start
+	ErrFull     = errors.New("lapse: the engine holds its most sessions")    // by Start; also where the key's shard has no slot left
 	ErrClosed   = errors.New("lapse: the engine is closed or shutting down") // by Start, Class, SetPolicy, Rename and Shutdown
 	ErrNotFound = errors.New("lapse: no live session has the key")           // by Rename
 )
@@ -182,48 +182,33 @@ func (e *Engine[K, V]) Start(key K, value V) (Session[K, V], error) {
 
 func (e *Engine[K, V]) start(c *Class[K, V], key K, value V) (Session[K, V], error) {
 	if key != key {
-		return Session[K, V]{}, fmt.Errorf("lapse: the key is not equal to itself, as a NaN: no look-up would find it")
+		return Session[K, V]{}, errUnequal("key")
 	}
 	hash := e.hash(&key)
 	sh := e.shardOf(hash)
 	for {
 		m := e.time.read()
-		sh.mu.Lock()
-		if e.closing.Load() {
-			sh.mu.Unlock()
-			return Session[K, V]{}, ErrClosed
-		}
-		sh.index.mu.Lock()
-		slot, taken := sh.index.find(high(hash), &key)
-		if !taken && !e.reserve() {
-			sh.index.mu.Unlock()
-			sh.mu.Unlock()
-			if !e.makeRoom(m) {
-				return Session[K, V]{}, ErrFull
-			}
-			continue
-		}
-		if !taken {
-			s, ok := sh.add(c, high(hash), &key, value, m)
-			sh.index.mu.Unlock()
-			sh.unlock()
-			if !ok {
-				if e.maxSessions > 0 {
-					e.total.Add(-1)
-				}
-				return Session[K, V]{}, ErrFull // no slot is left
-			}
+		s, err := sh.start(c, high(hash), &key, value, m)
+		switch err {
+		case nil:
 			e.driver.start()
-			return s, nil
+		case ErrExists:
+			if e.endIfDue(s, key, m) {
+				continue
+			}
+		case errMostSessions:
+			if e.makeRoom(m) {
+				continue
+			}
+			err = ErrFull
 		}
-		s := e.session(slot)
-		sh.index.mu.Unlock()
-		sh.mu.Unlock()
-		if e.endIfDue(s, key, m) {
-			continue
-		}
-		return s, ErrExists
+		return s, err
 	}
+}
+
+// errUnequal is the error of a key such as a NaN.
+func errUnequal(what string) error {
+	return fmt.Errorf("lapse: the %s is not equal to itself, as a NaN: no look-up would find it", what)
 }
 
 // endIfDue ends the session if it is due, and reports whether its key may be
@@ -283,7 +268,7 @@ func (e *Engine[K, V]) Poll(key K) (Session[K, V], bool) {
 // due is ended first, as Start does.
 func (e *Engine[K, V]) Rename(old, new K) error {
 	if new != new {
-		return fmt.Errorf("lapse: the new key is not equal to itself, as a NaN: no look-up would find it")
+		return errUnequal("new key")
 	}
 	for {
 		if e.closing.Load() {
@@ -383,7 +368,8 @@ func (e *Engine[K, V]) Len() int {
 }
 
 // Now returns the time by the engine's clock, by which it tells all times:
-// today's wall clock, or Options.Clock's, which never goes back.
+// today's wall clock, or Options.Clock's. The latter never goes back here; the
+// wall clock does when somebody sets it back.
 func (e *Engine[K, V]) Now() time.Time { return e.time.dial().wall }
 
 // Shutdown ends all sessions and waits for their hooks: those that are due with

@@ -21,6 +21,13 @@ func (e *Engine[K, V]) reserve() bool {
 	}
 }
 
+// unreserve counts one less.
+func (e *Engine[K, V]) unreserve() {
+	if e.maxSessions > 0 {
+		e.total.Add(-1)
+	}
+}
+
 // makeRoom ends sessions in favor of a new one: those that are due, or one that
 // is near its end. False: none can go.
 func (e *Engine[K, V]) makeRoom(m moment) bool {

@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"errors"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -94,6 +95,44 @@ func (sh *shard[K, V]) unlock() {
 	} else if next == noTick {
 		sh.e.driver.settle()
 	}
+}
+
+// errMostSessions says that a session more would be above Options.MaxSessions.
+var errMostSessions = errors.New("lapse: one more than MaxSessions")
+
+// start starts a session under a key of that hash. Errors: ErrClosed, ErrExists
+// and the session that has the key, which may be due, errMostSessions, and
+// ErrFull where no slot is left.
+func (sh *shard[K, V]) start(c *Class[K, V], hash uint32, key *K, value V, m moment) (Session[K, V], error) {
+	e := sh.e
+	sh.mu.Lock()
+	sh.index.mu.Lock()
+	// Close says that it is closing before it comes to the index: what comes
+	// into that now, Close will clear.
+	if e.closing.Load() {
+		sh.index.mu.Unlock()
+		sh.mu.Unlock()
+		return Session[K, V]{}, ErrClosed
+	}
+	if slot, taken := sh.index.find(hash, key); taken {
+		s := e.session(slot)
+		sh.index.mu.Unlock()
+		sh.mu.Unlock()
+		return s, ErrExists
+	}
+	if !e.reserve() {
+		sh.index.mu.Unlock()
+		sh.mu.Unlock()
+		return Session[K, V]{}, errMostSessions
+	}
+	s, ok := sh.add(c, hash, key, value, m)
+	sh.index.mu.Unlock()
+	sh.unlock()
+	if !ok {
+		e.unreserve()
+		return s, ErrFull
+	}
+	return s, nil
 }
 
 // add puts a new session into a free slot. It fails when the slab is full.
@@ -256,9 +295,7 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, hash uint64, f finding,
 	sh.sessions--
 	sh.ended[f.why]++
 	sh.count(r.class(), -1)
-	if e.maxSessions > 0 {
-		e.total.Add(-1)
-	}
+	e.unreserve()
 	own := sh.forget(idx, r)
 	if e.hooked.Load() {
 		sh.claimed++

@@ -214,8 +214,9 @@ func (sh *shard[K, V]) endListed(l listed, why Reason, m moment, ends []ending[K
 // list lists all sessions for Shutdown. The lock is taken anew for each page,
 // so that nobody waits for long.
 func (sh *shard[K, V]) list(m moment, list []listed) []listed {
-	for page := 0; page < sh.slab.extent(); page++ {
+	for page, pages := 0, 1; page < pages; page++ {
 		sh.mu.Lock()
+		pages = sh.slab.extent() // a Start may have made the first one just now
 		if recs := sh.slab.recordsOf(page); recs != nil {
 			for i := range recs {
 				if l, ok := sh.listing(&recs[i], uint32(page<<pageShift|i), m); ok {
