@@ -150,6 +150,58 @@ func TestFarEntryIsNotCarried(t *testing.T) {
 	}
 }
 
+// TestCarryAfterJump has the clock jump so far beyond a session's end that half
+// of the tick alone could be one to come.
+func TestCarryAfterJump(t *testing.T) {
+	const ms = time.Millisecond
+	for _, jump := range []time.Duration{1<<31*ms - time.Hour, 1<<31*ms + time.Hour, 1<<32*ms - time.Hour, 1<<32*ms + time.Hour} {
+		m := clock.NewMock()
+		e, err := New[int, int](Options{Clock: m, Manual: true, Tick: ms, Default: Policy{Name: "d", Idle: time.Minute}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const sessions = 3
+		for key := range sessions {
+			e.Start(key, 0)
+		}
+		m.Add(jump)
+		tour := tour[int]{moment: e.time.read()}
+		for i := range e.shards {
+			for more := true; more; {
+				_, more = e.shards[i].drive(&tour, 1, nil)
+			}
+		}
+		if n := e.Len(); n > 0 {
+			t.Errorf("after %v, %d of %d sessions have not ended", jump, n, sessions)
+		}
+		e.Close()
+	}
+}
+
+// TestCarryOfWhatWaits has the clock jump while an entry that has left its slot
+// waits to be read out.
+func TestCarryOfWhatWaits(t *testing.T) {
+	const ms = time.Millisecond
+	m := clock.NewMock()
+	e, err := New[int, int](Options{Clock: m, Manual: true, Tick: ms, Default: Policy{Name: "d", Idle: time.Minute}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	keys := keysOfOneShard(e, 2)
+	sh := e.shardOf(e.hash(&keys[0]))
+	for _, key := range keys {
+		e.Start(key, 0)
+	}
+	for _, d := range []time.Duration{time.Minute, 1<<32*ms - time.Hour} {
+		m.Add(d)
+		sh.drive(&tour[int]{moment: e.time.read()}, 1, nil)
+	}
+	if n := e.Len(); n > 0 {
+		t.Errorf("%d sessions have not ended", n)
+	}
+}
+
 // TestCarry lets long slots of the wheel begin, whose sessions were touched: the
 // entries are carried on without a look at the sessions, which would arm them
 // anew. They end in time.

@@ -115,7 +115,7 @@ func (sh *shard[K, V]) endDoomed(d *doomed[K], m moment, ends []ending[K, V]) []
 // many at once, when a long slot begins, and others are due meanwhile. An entry
 // that was a far one is not carried, since its session knows it as that.
 func (sh *shard[K, V]) carry(e entry) bool {
-	tick := sh.wheel.tickOf(e.armed())
+	tick := sh.wheel.poppedTick(e.armed())
 	if tick <= sh.wheel.cur || sh.wheel.far != nil {
 		return false
 	}

@@ -71,6 +71,7 @@ type wheel struct {
 	slots    [wheelLevels][wheelSlots]chunkRef
 	due      []chunkRef // chains cut off by advance, in order of their slots
 	drained  int        // how many of due are read out
+	dueFrom  int64      // no entry of due was armed for a tick before it
 	sifting  chunkRef   // chain cut off by sift
 	siftFrom int64      // start of the slot that sifting was
 	cursor   int        // slot that sift takes next
@@ -130,6 +131,13 @@ func (w *wheel) place(tick int64, idx uint32) (far bool) {
 // armed.
 func (w *wheel) tickOf(armed uint32) int64 { return w.cur + int64(int32(armed-uint32(w.cur))) }
 
+// poppedTick returns the tick of an entry that pop has yielded. However far the
+// clock has jumped since it left its slot, it is not taken for one to come. A
+// far entry can lie later than that.
+func (w *wheel) poppedTick(armed uint32) int64 {
+	return w.dueFrom + int64(armed-uint32(w.dueFrom))
+}
+
 // levelOf returns the lowest level whose reach includes delta ticks.
 func levelOf(delta int64) int {
 	level := 0
@@ -171,6 +179,7 @@ func (w *wheel) advance(now int64) {
 		w.cur = now
 		return
 	}
+	w.cutting()
 	for w.soon <= now {
 		level, slot := w.earliest()
 		w.due = append(w.due, w.detach(level, slot))
@@ -239,8 +248,16 @@ func (w *wheel) sift(buf []entry) int {
 // unsift cuts off for pop what sift has not handed out yet.
 func (w *wheel) unsift() {
 	if w.sifting != 0 {
+		w.cutting()
 		w.due = append(w.due, w.sifting)
 		w.sifting, w.siftFrom = 0, noTick
+	}
+}
+
+// cutting is called before chains are cut off for pop.
+func (w *wheel) cutting() {
+	if w.drained == len(w.due) {
+		w.dueFrom = w.cur
 	}
 }
 

@@ -30,12 +30,17 @@ func TestWheel(t *testing.T) {
 		now := rapid.SampledFrom(starts).Draw(t, "start")
 		w := newWheel(now)
 		ticks := make(map[uint32]int64) // what lies in the wheel, by index
-		far := make(map[uint32]bool)
+		far := make(map[uint32]bool)    // those that were far, or placed in the past
 		visits := make(map[uint32]int)
 		next := uint32(0)
 		buf := make([]entry, 7)
 
 		delta := rapid.OneOf(rapid.SampledFrom(wheelDeltas()), rapid.Int64Range(0, 300), rapid.Int64Range(0, 3*wheelHorizon))
+		checkTick := func(e entry) {
+			if got, tick := w.poppedTick(e.armed()), ticks[e.idx()]; !far[e.idx()] && got > w.cur && got != tick {
+				t.Fatalf("an entry for %d, popped at %d, counts as one for %d", tick, w.cur, got)
+			}
+		}
 		drain := func(t *rapid.T) {
 			for n := w.pop(buf); n > 0; n = w.pop(buf) {
 				for _, e := range buf[:n] {
@@ -43,6 +48,7 @@ func TestWheel(t *testing.T) {
 					if !ok || uint32(tick) != e.armed() {
 						t.Fatalf("popped an entry of %d for %d that was not there", e.idx(), e.armed())
 					}
+					checkTick(e)
 					if visits[e.idx()]++; visits[e.idx()] > wheelLevels+1 {
 						t.Fatalf("%d was visited %d times", e.idx(), visits[e.idx()])
 					}
@@ -78,7 +84,7 @@ func TestWheel(t *testing.T) {
 			},
 			"past": func(t *rapid.T) {
 				tick := max(w.cur-rapid.Int64Range(0, 1000).Draw(t, "ago"), 0)
-				ticks[next] = tick
+				ticks[next], far[next] = tick, true
 				w.place(tick, next)
 				next++
 				if got := w.next(); got != w.cur {
@@ -104,6 +110,7 @@ func TestWheel(t *testing.T) {
 				now += delta.Draw(t, "delta")
 				w.advance(now)
 				for _, e := range buf[:w.pop(buf[:rapid.IntRange(0, 7).Draw(t, "n")])] {
+					checkTick(e)
 					if tick := ticks[e.idx()]; tick <= now {
 						delete(ticks, e.idx())
 					} else {
