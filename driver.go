@@ -192,13 +192,32 @@ func (d *driver[K, V]) sleep() {
 		return
 	}
 	d.arm(sleep)
-	// A mock clock may have been moved before the timer was armed, which then
-	// stands too late. If it stands in the past, it does not fire before the
-	// clock is moved again.
-	if now := t.elapsed(); t.floor(now) >= next || now-ns >= t.tick {
+	if t.clock != nil && !d.armExactly(next, ns) {
 		return
 	}
 	<-d.wake
+}
+
+// armExactly arms the timer anew where a given clock has moved since ns, when it
+// was read for the timer. A mock clock that stands still now would not reach a
+// timer that is late by as much. It reports whether next is still to come.
+func (d *driver[K, V]) armExactly(next, ns int64) bool {
+	// A clock that runs by itself is never found where it was.
+	const most = 8
+	t := &d.e.time
+	for range most {
+		now := t.elapsed()
+		if now == ns {
+			break
+		}
+		ns = now
+		sleep := t.until(next, ns)
+		if sleep <= 0 {
+			return false
+		}
+		d.arm(sleep)
+	}
+	return true
 }
 
 func (d *driver[K, V]) arm(sleep time.Duration) {

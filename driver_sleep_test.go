@@ -1,7 +1,6 @@
 package lapse
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,22 +23,26 @@ func (c *jumpClock) AfterFunc(d time.Duration, f func()) *clock.Timer {
 }
 
 // TestMockMovedBeforeArm moves a mock clock between the reading of the driver
-// and the arming of its timer.
+// and the arming of its timer, by many ticks or by less than one.
 func TestMockMovedBeforeArm(t *testing.T) {
-	c := &jumpClock{Mock: clock.NewMock(), by: 9 * time.Second}
-	e, _ := New[string, int](Options{Clock: c, Default: Policy{Name: "d", Idle: 10 * time.Second}})
-	defer e.Close()
-	ended := make(chan time.Time, 1)
-	e.NotifyOnExpire(func(ev Event[string, int]) { ended <- ev.Ended })
-	e.Start("a", 0)
-	for c.Now().Unix() < 9 {
-		runtime.Gosched()
+	const idle = time.Second // so short that its entry lies where it ends
+	for _, by := range []time.Duration{900 * time.Millisecond, 5 * time.Millisecond, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &jumpClock{Mock: clock.NewMock(), by: by}
+			e, _ := New[string, int](Options{Clock: c, Default: Policy{Name: "d", Idle: idle}})
+			defer e.Close()
+			var ended atomic.Bool
+			e.NotifyOnExpire(func(Event[string, int]) { ended.Store(true) })
+			e.Start("a", 0)
+			time.Sleep(time.Second) // the mock's Add, which the driver calls, sleeps
+			synctest.Wait()
+			c.Add(idle - by)
+			synctest.Wait()
+			if !ended.Load() {
+				t.Errorf("moved by %v: no hook at the deadline", by)
+			}
+		})
 	}
-	for e.driver.until.Load() == awake {
-		runtime.Gosched()
-	}
-	c.Add(time.Second)
-	<-ended
 }
 
 // TestDriverLooksTwice starts a session while the driver looks for the next
