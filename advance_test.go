@@ -1,6 +1,7 @@
 package lapse_test
 
 import (
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
@@ -81,5 +82,39 @@ func TestAdvanceInBatches(t *testing.T) {
 	}
 	if !slices.Equal(keys, started) {
 		t.Errorf("%d sessions were told of, not in the order of their starts", len(keys))
+	}
+}
+
+// TestAdvanceInBatchesAfterGoexit has a hook end its goroutine when a batch is
+// full: the batch hooks are given no more than that.
+func TestAdvanceInBatchesAfterGoexit(t *testing.T) {
+	const sessions = 600
+	e := newEngine(t)
+	called := 0
+	e.NotifyOnExpire(func(testEvent) {
+		if called++; called == 256 {
+			runtime.Goexit()
+		}
+	})
+	var batches []string
+	told := 0
+	e.NotifyOnExpireBatch(func(events []testEvent) {
+		batches = append(batches, strconv.Itoa(len(events)))
+		if told += len(events); told == 512 {
+			runtime.Goexit()
+		}
+	})
+	for i := range sessions {
+		e.start(strconv.Itoa(i))
+	}
+	e.pass(lapse.DefaultSession.Idle)
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		e.Advance()
+	}()
+	<-done
+	if want := []string{"256", "256", "88"}; !slices.Equal(batches, want) {
+		t.Errorf("batches of %v, want %v", batches, want)
 	}
 }

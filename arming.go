@@ -10,11 +10,13 @@ func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
 	if r.phase() == phaseLive {
 		t := sh.e.terms(r)
 		if r.warned() && m.now < t.warnTick(&r) {
-			sh.change(rec, warnedBit, 0, 0)
-			sh.slab.noteWarned(idx, false)
+			sh.setWarned(rec, idx, false)
 			r = sh.read(rec, m)
 		}
 		tick = t.visitTick(&r)
+		if tick <= m.now && sh.warningOf(idx, r).runs() {
+			tick = t.dueTick(&r) // the next warning is put off
+		}
 	}
 	sh.armFor(rec, idx, tick)
 }

@@ -67,10 +67,10 @@ func (c *Class[K, V]) Policy() Policy { return c.e.termsOf(c.id).policy }
 // SetPolicy gives the class, and all sessions of it that live, another policy.
 // Their new ends count from when they were started and last seen, so that some
 // can be due at once; what was due before stays ended. Look-ups obey when
-// SetPolicy returns, and the wheels are armed for all by then: this walks through
-// the sessions, a few at a time, and rests in between. Policies that only
-// lengthen need no walk. Errors: a policy that makes
-// no sense, one with another Name, [ErrClosed].
+// SetPolicy returns, and the wheels are armed for all by then: this walks
+// through the sessions, a few at a time, and rests in between. Policies that
+// only lengthen need no walk. Errors: a policy that makes no sense, one with
+// another Name, [ErrClosed].
 func (c *Class[K, V]) SetPolicy(p Policy) error {
 	if err := p.validate(); err != nil {
 		return err

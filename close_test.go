@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/benbjohnson/clock"
 )
@@ -255,6 +256,52 @@ func TestShutdownLosesHooks(t *testing.T) {
 			if !down.Load() {
 				t.Errorf("manual %v: Shutdown waits though all hooks have run", manual)
 			}
+		})
+	}
+}
+
+// TestManualShutdownAwaitsAdvance shuts down while an Advance runs a batch hook,
+// or a warning: Shutdown waits for that, and the hooks that follow are called.
+func TestManualShutdownAwaitsAdvance(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		register func(e *Engine[int, int], f func())
+		at       time.Duration
+	}{
+		{"batch", func(e *Engine[int, int], f func()) {
+			e.NotifyOnExpireBatch(func([]Event[int, int]) { f() })
+		}, 10 * time.Second},
+		{"warning", func(e *Engine[int, int], f func()) {
+			e.NotifyBeforeExpire(func(Event[int, int]) { f() })
+		}, 9 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e, _ := New[int, int](Options{Manual: true, Default: Policy{Name: "d", Idle: 10 * time.Second, Warn: 2 * time.Second}})
+				goOn := make(chan bool)
+				var first, second, down atomic.Bool
+				c.register(e, func() { <-goOn; first.Store(true) })
+				e.NotifyOnExpireBatch(func([]Event[int, int]) { second.Store(true) })
+				e.Start(1, 0)
+				time.Sleep(c.at)
+				go e.Advance()
+				synctest.Wait() // it is in the hook
+				go func() {
+					if err := e.Shutdown(context.Background()); err != nil || !first.Load() || !second.Load() {
+						t.Errorf("Shutdown says %v; the hook has returned: %v, the next was called: %v", err, first.Load(), second.Load())
+					}
+					down.Store(true)
+				}()
+				synctest.Wait()
+				if down.Load() {
+					t.Error("Shutdown has returned while a hook runs")
+				}
+				close(goOn)
+				synctest.Wait()
+				if !down.Load() {
+					t.Error("Shutdown waits though all hooks have run")
+				}
+			})
 		})
 	}
 }

@@ -236,3 +236,224 @@ func TestWarningThatWaits(t *testing.T) {
 		})
 	}
 }
+
+// newBlocked returns an engine in a bubble whose worker is in a hook, from the
+// fifth second on, until release is called.
+func newBlocked(t *testing.T, p lapse.Policy) (e *drivenEngine, release func()) {
+	t.Helper()
+	e = newDriven(t, lapse.Options{Default: p})
+	goOn := make(chan bool)
+	slow, err := e.Class(lapse.Policy{Name: "slow", Idle: 5 * sec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := slow.Start("slow", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.NotifyOnExpire(func(testEvent) { <-goOn })
+	return e, releaser(t, goOn)
+}
+
+// releaser returns a function that lets whoever waits for c go on, at the test's
+// end at the latest.
+func releaser(t *testing.T, c chan bool) (release func()) {
+	release = sync.OnceFunc(func() {
+		close(c)
+		synctest.Wait()
+	})
+	t.Cleanup(release)
+	return release
+}
+
+func TestWarningAfterHold(t *testing.T) { inBubble(t, "case=161", testWarningAfterHold) }
+
+// testWarningAfterHold holds a session while its warning waits for a worker. It
+// is released within Warn of its Lifetime, and then warned.
+func testWarningAfterHold(t *testing.T) {
+	e, release := newBlocked(t, lapse.Policy{Name: "life", Lifetime: 10 * sec, Warn: 2 * sec})
+	var warned atomic.Int64
+	s := e.start("a")
+	s.NotifyBeforeExpire(func(testEvent) { warned.Add(1) })
+	settle(8500 * ms) // its warning waits
+	s.Hold()
+	release()
+	settle(500 * ms)
+	wantCount(t, "warnings while held", int(warned.Load()), 0)
+	s.Release()
+	settle(0)
+	wantCount(t, "warnings after it", int(warned.Load()), 1)
+	settle(500 * ms)
+	wantCount(t, "warnings in all", int(warned.Load()), 1)
+}
+
+// TestWarningThatHolds has a warning hook hold the session, touch it, or give it
+// a longer Idle: it is not near its end any more, and the next hooks of the
+// warning are not called.
+func TestWarningThatHolds(t *testing.T) {
+	for what, do := range map[string]func(testSession) bool{
+		"hold":    testSession.Hold,
+		"touch":   testSession.Touch,
+		"SetIdle": func(s testSession) bool { return s.SetIdle(time.Hour) },
+		"end":     testSession.Expire,
+	} {
+		t.Run(what, func(t *testing.T) {
+			e := newEngine(t, lapse.Policy{Name: "warned", Idle: 10 * sec, Warn: 5 * sec})
+			s := e.start("a")
+			var c hookCalls
+			s.NotifyBeforeExpire(c.note("first"))
+			s.NotifyBeforeExpire(func(testEvent) { wantOK(t, what, do(s), true) })
+			s.NotifyBeforeExpire(c.note("own"))
+			e.NotifyBeforeExpire(c.note("engine"))
+			e.advance(6 * sec)
+			c.want(t, "first")
+		})
+	}
+}
+
+// TestWarningTellsThePresent changes a session while its warning waits for a
+// worker, and by a hook of the warning: each hook is told what holds when it is
+// called.
+func TestWarningTellsThePresent(t *testing.T) {
+	inBubble(t, "waits", func(t *testing.T) {
+		e, release := newBlocked(t, lapse.Policy{Name: "warned", Idle: 10 * sec, Warn: 2 * sec})
+		s := e.start("a")
+		var got []testEvent
+		s.NotifyBeforeExpire(func(ev testEvent) {
+			got = append(got, ev)
+			s.SetValue(3)
+		})
+		e.NotifyBeforeExpire(func(ev testEvent) { got = append(got, ev) })
+		settle(8500 * ms) // its warning waits
+		s.SetValue(2)
+		e.Rename("a", "b")
+		s.Touch()
+		settle(8500 * ms) // it is near its end again
+		want, _ := s.Deadline()
+		release()
+		if len(got) != 2 {
+			t.Fatalf("%d warnings, want 2", len(got))
+		}
+		for i, ev := range got {
+			if ev.Key != "b" || ev.Value != 2+i || !ev.Deadline.Equal(want) {
+				t.Errorf("hook %d is told of %q, value %d, deadline %v; want b, %d, %v", i, ev.Key, ev.Value, ev.Deadline, 2+i, want)
+			}
+		}
+	})
+}
+
+// newWarning returns an engine in a bubble and a session that has become due
+// while its warning hook runs, which returns when release is called.
+func newWarning(t *testing.T, o lapse.Options) (e *drivenEngine, s testSession, release func()) {
+	t.Helper()
+	o.Default = lapse.Policy{Name: "warned", Idle: 10 * sec, Warn: 5 * sec}
+	o.HookWorkers = 2
+	e = newDriven(t, o)
+	s = e.start("a")
+	goOn := make(chan bool)
+	s.NotifyBeforeExpire(func(testEvent) { <-goOn })
+	settle(12 * sec)
+	return e, s, releaser(t, goOn)
+}
+
+// TestDueWhileWarned has a session become due while its warning hook runs. It
+// ends in time, and the hooks of the end come after the warning.
+func TestDueWhileWarned(t *testing.T) {
+	wantEnd := func(t *testing.T, e *drivenEngine, n int) {
+		t.Helper()
+		if ends := e.events(); len(ends) != n || n > 0 && (ends[0].Key != "a" || ends[0].Reason != lapse.ReasonIdle || ends[0].Ended.Sub(ends[0].Started) >= 11*sec) {
+			t.Errorf("ends %v, want %d", ends, n)
+		}
+	}
+	inBubble(t, "nothing", func(t *testing.T) {
+		e, _, release := newWarning(t, lapse.Options{})
+		wantCount(t, "sessions", e.Len(), 0)
+		wantEnd(t, e, 0)
+		release()
+		wantEnd(t, e, 1)
+	})
+	inBubble(t, "SetPolicy", func(t *testing.T) {
+		e, s, release := newWarning(t, lapse.Options{})
+		p := lapse.Policy{Name: "warned", Idle: 10 * sec, Warn: 5 * sec}
+		c, err := e.Class(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Idle = 100 * sec
+		if err := c.SetPolicy(p); err != nil {
+			t.Fatal(err)
+		}
+		wantOK(t, "Alive after SetPolicy", s.Alive(), false)
+		release()
+		wantEnd(t, e, 1)
+	})
+	inBubble(t, "Start", func(t *testing.T) {
+		e, _, release := newWarning(t, lapse.Options{MaxSessions: 2, WhenFull: lapse.Evict})
+		other := e.start("b")
+		e.start("c")
+		wantOK(t, "Alive after a Start", other.Alive(), true)
+		wantEnd(t, e, 0)
+		release()
+		wantEnd(t, e, 1)
+	})
+	inBubble(t, "Shutdown", func(t *testing.T) {
+		e, _, release := newWarning(t, lapse.Options{})
+		down := make(chan error, 1)
+		go func() { down <- e.Shutdown(t.Context()) }()
+		synctest.Wait()
+		wantCount(t, "returns of Shutdown while a hook runs", len(down), 0)
+		release()
+		wantErr(t, "Shutdown", <-down, nil)
+		wantEnd(t, e, 1)
+	})
+	inBubble(t, "Close", func(t *testing.T) {
+		e, _, release := newWarning(t, lapse.Options{})
+		e.Close()
+		release()
+		wantEnd(t, e, 0)
+	})
+}
+
+// TestShutdownWhileWarned shuts down while a warning hook runs and another
+// worker is free: the hooks of the end come after the warning.
+func TestShutdownWhileWarned(t *testing.T) {
+	inBubble(t, "case=161", func(t *testing.T) {
+		e := newDriven(t, lapse.Options{HookWorkers: 2, Default: lapse.Policy{Name: "warned", Idle: 10 * sec, Warn: 5 * sec}})
+		goOn := make(chan bool)
+		e.start("a").NotifyBeforeExpire(func(testEvent) { <-goOn })
+		release := releaser(t, goOn)
+		settle(6 * sec)
+		down := make(chan error, 1)
+		go func() { down <- e.Shutdown(t.Context()) }()
+		synctest.Wait()
+		wantCount(t, "ends while the warning runs", len(e.events()), 0)
+		release()
+		wantErr(t, "Shutdown", <-down, nil)
+		wantCount(t, "ends", len(e.events()), 1)
+	})
+}
+
+// TestChangesWhileWarned carries a session out of its warning's reach, by the
+// hook, which then takes so long that it comes near its end again.
+func TestChangesWhileWarned(t *testing.T) {
+	inBubble(t, "case=153", func(t *testing.T) {
+		e := newDriven(t, lapse.Options{Default: lapse.Policy{Name: "warned", Idle: 10 * sec, Warn: 2 * sec}})
+		s := e.start("a")
+		began := time.Now()
+		var warned []time.Duration
+		s.NotifyBeforeExpire(func(testEvent) {
+			warned = append(warned, time.Since(began).Truncate(sec))
+			if len(warned) == 1 {
+				s.Touch()
+				time.Sleep(9 * sec)
+			}
+		})
+		settle(30 * sec)
+		if len(warned) != 2 || warned[0] != 8*sec || warned[1] != 17*sec {
+			t.Errorf("warned at %v, want 8s and 17s", warned)
+		}
+		if ends := e.events(); len(ends) != 1 || ends[0].Ended.Sub(began).Truncate(sec) != 18*sec {
+			t.Errorf("ends: %v", ends)
+		}
+	})
+}

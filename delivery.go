@@ -9,7 +9,8 @@ import (
 )
 
 // An ending is a session on its way from the end to its hooks; or, with warning
-// set, one that goes on and whose warning is due.
+// set, one that goes on and whose warning is due. Of that, each hook is told what
+// holds when it is called.
 type ending[K comparable, V any] struct {
 	key     K
 	value   V
@@ -23,6 +24,9 @@ type ending[K comparable, V any] struct {
 	// Ticks; limit is never where there was none.
 	started, seen, limit, ended int64
 }
+
+// ref is that of the session's handle.
+func (n *ending[K, V]) ref() uint64 { return uint64(n.gen)<<32 | uint64(n.slot) }
 
 func (n *ending[K, V]) event(d dial) Event[K, V] {
 	ev := Event[K, V]{
@@ -76,7 +80,7 @@ const (
 // goroutine.
 func (e *Engine[K, V]) deliver(ends []ending[K, V]) {
 	if len(ends) > 0 {
-		defer e.queue.finish(ends)
+		defer e.queue.finish(len(ends))
 		(&delivery[K, V]{e: e}).deliver(ends)
 	}
 }
@@ -132,11 +136,11 @@ func (d *delivery[K, V]) step() bool {
 			break
 		}
 		n := &d.ends[d.at]
-		d.event = n.event(d.dial)
 		if n.warning {
 			d.stage, d.list, d.next = stageEngine, d.e.warningHooks(n), 0
 			return true
 		}
+		d.event = n.event(d.dial)
 		if len(d.e.batches.load()) > 0 {
 			d.events = append(d.events, d.event)
 		}
@@ -156,8 +160,11 @@ func (d *delivery[K, V]) step() bool {
 		for d.next < len(d.list) {
 			h := d.list[d.next]
 			d.next++
-			if h.done.Load() || d.over() || n.warning && !d.e.stillWarns(n) {
+			if h.done.Load() || d.over() || n.warning && !d.e.tellWarning(n) {
 				continue
+			}
+			if n.warning {
+				d.event = n.event(d.dial)
 			}
 			d.e.call(h.fn, d.event)
 			return true

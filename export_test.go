@@ -150,7 +150,7 @@ func (sh *shard[K, V]) check(inIndex map[uint32]int) error {
 		if p, i := sh.slab.at(idx); r.phase() == phaseLive && p.warned[i/64]>>(i%64)&1 != 0 != r.warned() {
 			return fmt.Errorf("slot %d: its warned bit differs from its page's", idx)
 		}
-		if r.phase() != phaseLive || sh.warning[idx] {
+		if r.phase() != phaseLive || sh.warningOf(idx, r).runs() {
 			continue
 		}
 		visit := sh.e.terms(r).visitTick(&r)
@@ -167,6 +167,12 @@ func (sh *shard[K, V]) check(inIndex map[uint32]int) error {
 			if at := w.farTick(idx); at > max(visit, w.cur) {
 				return fmt.Errorf("slot %d is armed far for %d, after its visit at %d", idx, at, visit)
 			}
+		}
+	}
+	for ref, w := range sh.warnings {
+		s := Session[K, V]{sh.e, ref}
+		if r := s.record().read(); !w.runs() && (r.gen() != s.gen() || r.phase() > phaseDue) {
+			return fmt.Errorf("a warning waits whose session has ended: %x", ref)
 		}
 	}
 	if live != int(sh.live.Load()) || armed != sh.armed {

@@ -208,10 +208,11 @@ func (e *Engine[K, V]) NotifyOnExpireBatch(f func([]Event[K, V])) (stop func() b
 // within its class's Policy.Warn of its limit, and again only after a change
 // has carried the limit out of reach and it has come near again. It is called
 // after the session's own such hooks, never after the session's end, never
-// while it is held, and not at all where Warn is zero. A clock that jumps past
+// while it is held, and not at all where Warn is zero: a hook that touches the
+// session, say, keeps those after it from being called. A clock that jumps past
 // both skips the warning, and a hook that is registered when a session has come
-// near its end already is not called for that time. For the rest it is like
-// [Engine.NotifyOnExpire].
+// near its end already is not called for that time. The event says what holds
+// when the hook is called. For the rest it is like [Engine.NotifyOnExpire].
 func (e *Engine[K, V]) NotifyBeforeExpire(f func(Event[K, V])) (stop func() bool) {
 	if f == nil {
 		panic("lapse: NotifyBeforeExpire of a nil function")
@@ -222,7 +223,8 @@ func (e *Engine[K, V]) NotifyBeforeExpire(f func(Event[K, V])) (stop func() bool
 // NotifyBeforeExpire has f called when the session is near its end, as
 // [Engine.NotifyBeforeExpire] says, and before the engine's hooks. If the
 // session has ended, ok is false. The stop function keeps f from being called
-// any more; it returns false if it was called before, or the session has ended.
+// any more; it returns false if f was stopped before, the session has ended, or
+// the engine is closed.
 func (s Session[K, V]) NotifyBeforeExpire(f func(Event[K, V])) (stop func() bool, ok bool) {
 	if f == nil {
 		panic("lapse: NotifyBeforeExpire of a nil function")

@@ -54,10 +54,9 @@ func (o *oracle) warn(list []*oracleSession) {
 		}
 		s.warned = true
 		o.ends["warning"]++
-		ev := o.event(s, o.warning(s))
 		for _, h := range slices.Concat(s.onWarn, o.onWarn) {
-			if o.living(s) {
-				o.run("warning", h, ev)
+			if o.living(s) && s.warned && s.holds == 0 {
+				o.run("warning", h, o.event(s, o.warning(s)))
 			}
 		}
 	}

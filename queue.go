@@ -13,7 +13,7 @@ type queue[K comparable, V any] struct {
 	e       *Engine[K, V]
 	workers int
 
-	pending atomic.Int64 // sessions that were claimed and whose hooks have not all run, on a worker or a caller
+	pending atomic.Int64 // endings whose hooks have not all run, on a worker or a caller
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -154,7 +154,7 @@ func (q *queue[K, V]) serve() {
 			break
 		}
 		func() {
-			defer q.finish(batch[:n])
+			defer q.finish(n)
 			d.deliver(batch[:n])
 		}()
 		clear(batch[:n])
@@ -166,14 +166,8 @@ func (q *queue[K, V]) serve() {
 	over = true
 }
 
-// finish takes note that the hooks of ends have run.
-func (q *queue[K, V]) finish(ends []ending[K, V]) {
-	n := 0
-	for i := range ends {
-		if !ends[i].warning {
-			n++
-		}
-	}
+// finish takes note that the hooks of n endings have run.
+func (q *queue[K, V]) finish(n int) {
 	q.pending.Add(int64(-n))
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -27,12 +27,12 @@ type shard[K comparable, V any] struct {
 	wheel    wheel
 	slab     slab[K, V]
 	sessions int                        // that were not claimed
-	claimed  int                        // sessions whose hooks are to run, since the last unlock
+	handed   int                        // endings that were handed out, since the last unlock
 	armed    int                        // sessions with an entry that counts
 	counts   []int                      // sessions by class
 	hooks    map[uint32]*ownHooks[K, V] // of sessions that have their own, by slot
 	holds    map[uint32]int             // holds beyond the first
-	warning  map[uint32]bool            // sessions whose warning hooks wait (false) or run (true)
+	warnings map[uint64]*warning[K, V]  // that wait or run, by session
 	ended    [ReasonShutdown + 1]uint64 // ends by reason
 	late     [len(Stats{}.Late)]uint64  // ends at deadlines, by how late they were
 
@@ -79,9 +79,9 @@ func (sh *shard[K, V]) unlock() {
 	if n := int64(sh.sessions); n != sh.live.Load() {
 		sh.live.Store(n)
 	}
-	if sh.claimed > 0 {
-		sh.e.queue.pending.Add(int64(sh.claimed))
-		sh.claimed = 0
+	if sh.handed > 0 {
+		sh.e.queue.pending.Add(int64(sh.handed))
+		sh.handed = 0
 	}
 	next, old := sh.wheel.next(), sh.next.Load()
 	if next == old {
@@ -298,7 +298,7 @@ func (sh *shard[K, V]) claim(rec *record[K], idx uint32, hash uint64, f finding,
 	e.unreserve()
 	own := sh.forget(idx, r)
 	if e.hooked.Load() {
-		sh.claimed++
+		sh.handed++
 		p, i := sh.slab.at(idx)
 		ends = append(ends, ending[K, V]{
 			key: rec.key, value: p.values[i], class: e.class(r), own: own, slot: slot, gen: uint32(r.gen()),
@@ -327,7 +327,9 @@ func (sh *shard[K, V]) forget(idx uint32, r reading) *ownHooks[K, V] {
 		sh.slab.noteWarned(idx, false)
 	}
 	delete(sh.holds, idx)
-	delete(sh.warning, idx)
+	if w := sh.warningOf(idx, r); w != nil && !w.begun {
+		delete(sh.warnings, refOf(r.state, idx<<sh.e.shardBits|sh.id))
+	}
 	own := sh.hooks[idx]
 	if own != nil {
 		for _, h := range own.before {
@@ -370,7 +372,7 @@ func (sh *shard[K, V]) clear(contexts []*hook[K, V]) []*hook[K, V] {
 	}
 	sh.wheel = newWheel(sh.wheel.cur)
 	sh.slab.clear()
-	sh.hooks, sh.holds, sh.warning = nil, nil, nil
+	sh.hooks, sh.holds, sh.warnings = nil, nil, nil
 	sh.sessions, sh.armed, sh.counts = 0, 0, nil
 	return contexts
 }

@@ -10,7 +10,7 @@ type Stats struct {
 	Hooks   uint64                     // calls of hooks
 	Panics  uint64                     // hooks that panicked; and sessions to whose running hooks too many were added
 	Wakeups uint64                     // times that the driver woke up
-	Queue   int                        // sessions whose hooks wait for a worker
+	Queue   int                        // ends and warnings whose hooks wait for a worker
 	Overdue int                        // entries whose visit is due: an upper bound of the sessions that are due but not ended
 	Late    [32]uint64                 // ends at deadlines: [i] counts those less than 2^i microseconds late that are not in [i-1]
 }
@@ -55,7 +55,8 @@ func (e *Engine[K, V]) Stats() Stats {
 // Occupancy returns how many entries the wheels hold, by level and by slot from
 // now on. A level's slot is eight times as long as one of the level below, and
 // the lowest one's is a tick. An entry is a visit to a session, at its end at
-// the latest; superseded entries count until they are dropped.
+// the latest; superseded entries count until they are dropped. Visits beyond the
+// last level, more than 248 days away with ticks of 10ms, are left out.
 func (e *Engine[K, V]) Occupancy() [][]int {
 	levels := make([][]int, wheelLevels)
 	for level := range levels {

@@ -41,8 +41,8 @@ func (sh *shard[K, V]) drive(t *tour[K], room int, ends []ending[K, V]) (_ []end
 }
 
 // visitAll visits the sessions of entries that have left the wheel, in passes:
-// one fetches the records of those whose tick has come, one looks at them, one fetches where the index has
-// those that are due, and one ends these.
+// one fetches the records of those whose tick has come, one looks at them, one
+// fetches where the index has those that are due, and one ends these.
 func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]) []ending[K, V] {
 	come := entries[:0]
 	for _, e := range entries {
@@ -64,10 +64,6 @@ func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]
 		r := sh.read(rec, t.moment)
 		if !sh.current(r, e) {
 			continue
-		}
-		if len(sh.warning) > 0 && sh.warning[idx] {
-			sh.unarm(rec)
-			continue // it is armed anew when its warning has been given
 		}
 		if f, due := sh.judge(r, t.moment); due {
 			t.doomed[n] = doomed[K]{rec, idx, sh.e.hash(&rec.key), f}
@@ -92,9 +88,10 @@ func (sh *shard[K, V]) visitAll(t *tour[K], entries []entry, ends []ending[K, V]
 // endDoomed ends a session that was found due, unless a touch has come between,
 // or another of its entries before this one.
 func (sh *shard[K, V]) endDoomed(d *doomed[K], m moment, ends []ending[K, V]) []ending[K, V] {
+	to := sh.inTurn(d.idx, d.r, &ends)
 	for {
 		var ok bool
-		if ends, ok = sh.claim(d.rec, d.idx, d.hash, d.finding, m, ends); ok {
+		if *to, ok = sh.claim(d.rec, d.idx, d.hash, d.finding, m, *to); ok {
 			return ends
 		}
 		r := sh.read(d.rec, m)
@@ -194,6 +191,7 @@ func (sh *shard[K, V]) warnListed(l listed, m moment) (ends []ending[K, V]) {
 }
 
 // endListed ends a listed session: with its verdict if it is due, else for why.
+// Without Manual its hooks are for the workers.
 func (sh *shard[K, V]) endListed(l listed, why Reason, m moment, ends []ending[K, V]) []ending[K, V] {
 	sh.mu.Lock()
 	defer sh.unlock()
@@ -202,12 +200,17 @@ func (sh *shard[K, V]) endListed(l listed, why Reason, m moment, ends []ending[K
 	if rec == nil {
 		return ends
 	}
+	to := &ends
+	if !sh.e.manual {
+		to = sh.inTurn(idx, rec.read(), to)
+	}
 	if why != 0 {
-		if with, ok := sh.end(rec, idx, l.gen, why, m, ends); ok {
-			return with
+		if with, ok := sh.end(rec, idx, l.gen, why, m, *to); ok {
+			*to = with
+			return ends
 		}
 	}
-	ends, _ = sh.endDue(rec, idx, l.gen, m, ends)
+	*to, _ = sh.endDue(rec, idx, l.gen, m, *to)
 	return ends
 }
 

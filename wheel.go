@@ -536,7 +536,7 @@ func (p *chunkPool) reset() {
 }
 
 // tally adds the entries of each slot to levels, counted from the current slot
-// on. What is due counts for the first.
+// on. What is due counts for the first; far entries do not count.
 func (w *wheel) tally(levels [][]int) {
 	for level := range wheelLevels {
 		first := int(w.cur>>(levelShift*level)) & (wheelSlots - 1)
@@ -548,5 +548,10 @@ func (w *wheel) tally(levels [][]int) {
 	}
 	for _, chain := range w.due[w.drained:] {
 		levels[0][0] += w.chunks.len(chain)
+	}
+	if w.sifting != 0 {
+		level := levelOf(w.siftFrom - w.cur)
+		shift := uint(levelShift * level)
+		levels[level][w.siftFrom>>shift-w.cur>>shift] += w.chunks.len(w.sifting)
 	}
 }

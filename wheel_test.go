@@ -243,6 +243,14 @@ func TestSiftedEntriesAreDue(t *testing.T) {
 	if next := w.next(); next != at {
 		t.Errorf("next is %d, want %d", next, at)
 	}
+	levels := make([][]int, wheelLevels)
+	for level := range levels {
+		levels[level] = make([]int, wheelSlots)
+	}
+	if w.tally(levels); levels[0][at] != entries-sifted {
+		t.Errorf("%d entries count for their tick, want %d", levels[0][at], entries-sifted)
+	}
+	levels[0][at] = 0
 	if w.advance(at - 1); w.pop(buf[:]) != 0 {
 		t.Error("entries come out a tick early")
 	}
@@ -250,10 +258,6 @@ func TestSiftedEntriesAreDue(t *testing.T) {
 		t.Errorf("%d entries are overdue in their tick, want %d", n, entries-sifted)
 	}
 	w.advance(at)
-	levels := make([][]int, wheelLevels)
-	for level := range levels {
-		levels[level] = make([]int, wheelSlots)
-	}
 	if w.tally(levels); levels[0][0] != entries-sifted {
 		t.Errorf("%d entries count for the present tick, want %d", levels[0][0], entries-sifted)
 	}
