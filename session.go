@@ -532,9 +532,9 @@ func (s Session[K, V]) SetClass(c *Class[K, V]) bool {
 	defer sh.unlock()
 	sh.count(rec.read().class(), -1)
 	sh.count(c.id, 1)
-	// Who looks without the lock may see one of the two changed, in either
-	// order, so the order of these lines does not matter. At worst a touch
-	// beside this call wins though the session becomes due during the call.
+	// Who looks without the lock may see one of the two changed, whichever is
+	// first. At worst a touch beside this call wins though the session becomes
+	// due during the call.
 	rec.setClass(c.id)
 	rec.setIdle(0)
 	sh.arm(rec, idx, m)
