@@ -115,11 +115,17 @@ func (x *index[K, V]) lookLocked(hash uint32, key *K) (s Session[K, V], ok, lock
 	return x.e.session(slot), true, true
 }
 
-// fetch brings what a look-up of a hash begins with into the cache.
+// fetch brings what the removal of a hash begins with into the cache.
 func (x *index[K, V]) fetch(hash uint32) {
 	if dir := x.dir.Load(); dir != nil {
 		s := dir.at(hash)
-		atomic.LoadUint64(&s.cells[s.home(hash)])
+		i := s.home(hash)
+		atomic.LoadUint64(&s.cells[i])
+		// A removal looks at all up to the next empty element, and that is often
+		// in the next cache line.
+		if i += 64 / wordSize; i < len(s.cells) {
+			atomic.LoadUint64(&s.cells[i])
+		}
 	}
 }
 
@@ -176,9 +182,10 @@ func (x *index[K, V]) remove(hash, slot uint32) {
 	x.shrink(s, hash)
 }
 
-// shrink gives back memory of a segment that is nearly empty.
+// shrink gives back memory of a segment that is nearly empty. It does so in large
+// steps: when all sessions end, most elements are never moved.
 func (x *index[K, V]) shrink(s *segment, hash uint32) {
-	if n := len(s.cells) / 2; s.used < n/2 && n >= segmentFirst {
+	if n := len(s.cells) / 4; s.used < n/2 && n >= segmentFirst {
 		x.replace(s, hash, s.moved(n, hash))
 	}
 }
