@@ -6,15 +6,16 @@ import "math/bits"
 // before that when it is to be warned.
 func (sh *shard[K, V]) arm(rec *record[K], idx uint32, m moment) {
 	r := sh.read(rec, m)
-	tick := m.now
+	now := max(m.now, sh.wheel.cur) // the reading may be from before the last visit
+	tick := now
 	if r.phase() == phaseLive {
 		t := sh.e.terms(r)
-		if r.warned() && m.now < t.warnTick(&r) {
+		if r.warned() && now < t.warnTick(&r) {
 			sh.setWarned(rec, idx, false)
 			r = sh.read(rec, m)
 		}
 		tick = t.visitTick(&r)
-		if tick <= m.now && sh.warningOf(idx, r).runs() {
+		if tick <= now && sh.warningOf(idx, r).runs() {
 			tick = t.dueTick(&r) // the next warning is put off
 		}
 	}

@@ -150,6 +150,26 @@ func TestFarEntryIsNotCarried(t *testing.T) {
 	}
 }
 
+// TestStaleReadingWarnsOnce touches a session with a reading of the clock from
+// before its warning, of a limit that a touch does not move.
+func TestStaleReadingWarnsOnce(t *testing.T) {
+	c := clock.NewMock()
+	e, _ := New[int, int](Options{Manual: true, Clock: c, Default: Policy{Name: "d", Lifetime: time.Second, Warn: 100 * time.Millisecond}})
+	defer e.Close()
+	warnings := 0
+	e.NotifyBeforeExpire(func(Event[int, int]) { warnings++ })
+	s, _ := e.Start(1, 0)
+	c.Add(890 * time.Millisecond)
+	stale := e.time.read()
+	c.Add(10 * time.Millisecond)
+	e.Advance()
+	s.touchLocked(stale, stale.stamp, true)
+	e.Advance()
+	if warnings != 1 {
+		t.Errorf("%d warnings, want 1", warnings)
+	}
+}
+
 // TestCarryAfterJump has the clock jump so far beyond a session's end that half
 // of the tick alone could be one to come.
 func TestCarryAfterJump(t *testing.T) {

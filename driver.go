@@ -189,7 +189,11 @@ func (d *driver[K, V]) sleep() {
 		return
 	}
 	d.arm(sleep)
-	if t.clock != nil && !d.armExactly(next, ns) {
+	if t.clock == nil {
+		if t.elapsed()-ns >= t.tick {
+			return // it was held up, and would wake up as much too late
+		}
+	} else if !d.armExactly(next, ns) {
 		return
 	}
 	<-d.wake

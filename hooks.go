@@ -212,7 +212,9 @@ func (e *Engine[K, V]) NotifyOnExpireBatch(f func([]Event[K, V])) (stop func() b
 // session, say, keeps those after it from being called. A clock that jumps past
 // both skips the warning, and a hook that is registered when a session has come
 // near its end already is not called for that time. The event says what holds
-// when the hook is called. For the rest it is like [Engine.NotifyOnExpire].
+// when the hook is called. Hooks of an end by the clock run after those of the
+// warning, so a warning hook must not wait for that, nor for a Context of the
+// session. For the rest it is like [Engine.NotifyOnExpire].
 func (e *Engine[K, V]) NotifyBeforeExpire(f func(Event[K, V])) (stop func() bool) {
 	if f == nil {
 		panic("lapse: NotifyBeforeExpire of a nil function")
