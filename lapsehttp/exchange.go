@@ -182,17 +182,19 @@ func (q *exchange[V]) rivals() (all []lapse.Session[ID, V]) {
 }
 
 // outdate notes that the browser is about to get another id than those that it
-// has, of which some are of the sessions that end in favor of a new one.
-func (q *exchange[V]) outdate(old ...lapse.Session[ID, V]) {
-	now, ids := q.m.engine.Now(), q.carried.known()
+// has, of which some are of the sessions that end in favor of a new one. It
+// returns these ids, to be dropped if there is no new one after all.
+func (q *exchange[V]) outdate(old ...lapse.Session[ID, V]) []ID {
+	now, ids := q.m.engine.Now(), slices.Clone(q.carried.known())
+	for _, s := range old {
+		if id, ok := s.Key(); ok && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
 	for _, id := range ids {
 		q.m.graces.add(id, lapse.Session[ID, V]{}, now)
 	}
-	for _, s := range old {
-		if id, ok := s.Key(); ok && !slices.Contains(ids, id) {
-			q.m.graces.add(id, lapse.Session[ID, V]{}, now)
-		}
-	}
+	return ids
 }
 
 // late reports whether the browser may have another id by now than it had when

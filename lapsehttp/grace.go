@@ -31,6 +31,7 @@ type graces[V any] struct {
 type grace[V any] struct {
 	session lapse.Session[ID, V] // the zero Session: it finds nothing
 	until   time.Time
+	adds    int // less the drops
 }
 
 // An ended says when an old id's grace ends.
@@ -63,9 +64,25 @@ func (g *graces[V]) add(id ID, s lapse.Session[ID, V], now time.Time) {
 		g.byID = make(map[ID]grace[V])
 	}
 	until := now.Add(g.length)
-	g.byID[id] = grace[V]{s, until}
+	g.byID[id] = grace[V]{s, until, g.byID[id].adds + 1}
 	g.push(ended{id, until})
 	g.some.Store(true)
+}
+
+// drop takes back one add for each of the ids, since the browser gets no other
+// one. It may have got one by another request, which has added the id, too.
+func (g *graces[V]) drop(ids ...ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, id := range ids {
+		old := g.byID[id] // it may be over
+		if old.adds > 1 {
+			old.adds--
+			g.byID[id] = old
+		} else {
+			delete(g.byID, id)
+		}
+	}
 }
 
 // find returns the session that had the id until lately. It may have ended, or

@@ -1,6 +1,8 @@
 package lapsehttp
 
 import (
+	"crypto/rand"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -185,6 +187,61 @@ func TestDeadID(t *testing.T) {
 	}
 }
 
+// TestNoSuccessor has a session end though the browser gets no other id: the
+// page is told, or else by the next response.
+func TestNoSuccessor(t *testing.T) {
+	promote := func(m *testManager, w http.ResponseWriter, r *http.Request) error {
+		return m.Promote(w, r, m.class, "Ada")
+	}
+	logIn := func(m *testManager, w http.ResponseWriter, r *http.Request) error {
+		_, err := m.Start(w, r, "Ada")
+		return err
+	}
+	end := func(_ http.ResponseWriter, s testSession) { s.Expire() }
+	for _, tt := range []struct {
+		name    string
+		most    int
+		call    func(*testManager, http.ResponseWriter, *http.Request) error
+		entropy int                                    // for so many ids
+		during  func(http.ResponseWriter, testSession) // when an id is made
+		want    error
+	}{
+		{name: "Start", call: logIn, want: io.EOF},
+		{name: "Promote where the engine is full", most: 1, call: promote, entropy: 1, want: io.EOF},
+		{name: "Promote when it ends", call: promote, entropy: 1, during: end, want: ErrNoSession},
+		{name: "Renew when it ends", call: (*testManager).Renew, entropy: 1, during: end, want: ErrNoSession},
+		{name: "Start when the response begins", call: logIn, entropy: 1, want: ErrWritten,
+			during: func(w http.ResponseWriter, _ testSession) { w.WriteHeader(http.StatusOK) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			during := func() {}
+			entropy := io.LimitReader(rand.Reader, int64(16*(1+tt.entropy)))
+			m := newTest(t, lapse.Options{MaxSessions: tt.most}, Options[string]{Entropy: readerFunc(func(b []byte) (int, error) {
+				during()
+				return entropy.Read(b)
+			})})
+			m.class = m.defaultClass(t)
+			s, id := start(t, m, "")
+			w := within(t, m, request("POST", "/", id), func(w http.ResponseWriter, r *http.Request) {
+				if tt.during != nil {
+					during = func() { tt.during(w, s) }
+				}
+				isError(t, tt.call(m, w, r), tt.want)
+			})
+			if s.Alive() || takesAway(w) != (tt.want != ErrWritten) {
+				t.Errorf("the session lives: %t; %v", s.Alive(), w.Header())
+			}
+			if w := serve(t, m.Require(ok), request("GET", "/", id), http.StatusUnauthorized); !takesAway(w) {
+				t.Errorf("the next response: %v", w.Header())
+			}
+		})
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
 // TestRenewAtOnce has many requests renew one session while others use it.
 func TestRenewAtOnce(t *testing.T) {
 	m := newTest(t, lapse.Options{}, Options[string]{})
@@ -242,6 +299,17 @@ func TestGraces(t *testing.T) {
 	now = now.Add(5 * time.Second)
 	if find(7) || g.byID != nil || g.ring != nil {
 		t.Error("something is left")
+	}
+	// What one of two adds has taken back is known by the other.
+	g.add(idOf(7), testSession{}, now)
+	g.add(idOf(7), testSession{}, now)
+	g.drop(idOf(7), idOf(8))
+	if !find(7) || find(8) {
+		t.Error("the other add was dropped, too, or dropping adds")
+	}
+	g.drop(idOf(7))
+	if find(7) {
+		t.Error("both adds were dropped, and it is known")
 	}
 	// Too many at once: the oldest go.
 	for i := range mostGraces + 10 {

@@ -156,10 +156,16 @@ func (m *Manager[V]) start(w http.ResponseWriter, r *http.Request, c *lapse.Clas
 	if err != nil {
 		return s, err
 	}
+	var outdated []ID
+	defer func() {
+		if s == (lapse.Session[ID, V]{}) {
+			m.graces.drop(outdated...)
+		}
+	}()
 	if promote {
-		s, err = q.succeed(old[0], c, v)
+		s, outdated, err = q.succeed(old[0], c, v)
 	} else {
-		q.outdate(old...)
+		outdated = q.outdate(old...)
 		for _, old := range old {
 			old.Expire()
 		}
@@ -179,31 +185,33 @@ func (m *Manager[V]) start(w http.ResponseWriter, r *http.Request, c *lapse.Clas
 }
 
 // succeed starts a session and ends the one that it succeeds. Streams hear of
-// neither before it is sure which of them they belong to.
-func (q *exchange[V]) succeed(old lapse.Session[ID, V], c *lapse.Class[ID, V], v V) (s lapse.Session[ID, V], err error) {
+// neither before it is sure which of them they belong to. It returns the ids
+// that it has outdated, also with an error.
+func (q *exchange[V]) succeed(old lapse.Session[ID, V], c *lapse.Class[ID, V], v V) (s lapse.Session[ID, V], outdated []ID, err error) {
 	m := q.m
 	m.streams.park(old)
 	defer func() { m.streams.resume(old, s) }()
 	if !old.Hold() { // lest the engine evicts it in favor of the new one
-		return s, ErrNoSession
+		return s, nil, ErrNoSession
 	}
 	defer old.Release()
 	fresh, err := m.begin(c, v)
 	full := errors.Is(err, lapse.ErrFull)
 	if err != nil && !full {
-		return s, err
+		return s, nil, err
 	}
-	q.outdate(old)
+	outdated = q.outdate(old)
 	if !old.Expire() {
 		// It has ended meanwhile: somebody has logged out, or been promoted by
 		// another request.
 		fresh.Expire()
-		return s, ErrNoSession
+		return s, outdated, ErrNoSession
 	}
 	if full {
-		return m.begin(c, v) // the old one was one too many
+		s, err = m.begin(c, v) // the old one was one too many
+		return s, outdated, err
 	}
-	return fresh, nil
+	return fresh, outdated, nil
 }
 
 // begin starts a session under a fresh id.
@@ -291,10 +299,11 @@ func (m *Manager[V]) rename(s lapse.Session[ID, V], id ID) (ID, error) {
 		}
 		// First, so that there is no moment at which the old id finds nothing.
 		m.graces.add(id, s, m.engine.Now())
-		switch err := m.engine.Rename(id, fresh); {
-		case err == nil:
+		if err = m.engine.Rename(id, fresh); err == nil {
 			return fresh, nil
-		case !errors.Is(err, lapse.ErrNotFound) && !errors.Is(err, lapse.ErrExists):
+		}
+		m.graces.drop(id)
+		if !errors.Is(err, lapse.ErrNotFound) && !errors.Is(err, lapse.ErrExists) {
 			return ID{}, err
 		}
 	}

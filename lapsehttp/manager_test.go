@@ -235,11 +235,14 @@ func TestPromoteAtOnce(t *testing.T) {
 	errs := make([]error, 2)
 	for i := range errs {
 		both.Go(func() {
-			within(t, m, request("GET", "/", id), func(w http.ResponseWriter, r *http.Request) {
+			w := within(t, m, request("GET", "/", id), func(w http.ResponseWriter, r *http.Request) {
 				began.Done()
 				began.Wait()
 				errs[i] = m.Promote(w, r, m.defaultClass(t), "Ada")
 			})
+			if takesAway(w) {
+				t.Errorf("the browser is to forget the other's id: %v", w.Header())
+			}
 		})
 	}
 	both.Wait()
@@ -272,7 +275,7 @@ func TestPromoteGone(t *testing.T) {
 		old.Expire()
 		return "Ada"
 	}
-	_, err := (&exchange[string]{m: m}).succeed(old, nil, "Ada")
+	_, _, err := (&exchange[string]{m: m}).succeed(old, nil, "Ada")
 	isError(t, err, ErrNoSession)
 	if m.engine.Len() != 0 || m.owners.len() != 0 {
 		t.Errorf("%d sessions, %d owned", m.engine.Len(), m.owners.len())
