@@ -8,16 +8,16 @@ import (
 	"github.com/lapse-go/lapse"
 )
 
-// graces remembers the ids that the browser has been given another for, for
-// RenewGrace: requests with them may still be on their way. After Renew they
-// find the session; after Start and Promote nothing, but nor do they have the
-// browser forget its new id. There is no timer: what is over goes when something
-// is added or looked for. All graces are equally long, so the ring is in order
-// of their ends.
+// graces remembers the ids that the browser has been given another for:
+// requests with them may still be on their way. For RenewGrace after Renew they
+// find the session; otherwise nothing, but nor do they have the browser forget
+// its new id. There is no timer: what is over goes when something is added or
+// looked for. All ids are remembered equally long, so the ring is in order of
+// their ends.
 type graces[V any] struct {
-	length time.Duration
-	strict bool        // no id finds a session
-	some   atomic.Bool // there may be one
+	length time.Duration // how long ids are remembered
+	finds  time.Duration // how long they find a session, at most length
+	some   atomic.Bool   // there may be one
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -34,7 +34,7 @@ type grace[V any] struct {
 	adds    int // less the drops
 }
 
-// An ended says when an old id's grace ends.
+// An ended says until when an old id is remembered.
 type ended struct {
 	id    ID
 	until time.Time
@@ -46,19 +46,14 @@ const mostGraces = 1 << 17
 
 // setLength takes Options.RenewGrace.
 func (g *graces[V]) setLength(d time.Duration) {
-	g.length = d
-	if d < 0 {
-		g.length, g.strict = defaultGrace, true
-	}
+	g.finds = max(d, 0)
+	g.length = max(d, defaultGrace)
 }
 
-// add remembers that id was replaced, and the session that it still finds.
+// add remembers that id was replaced, and the session that it finds at first.
 func (g *graces[V]) add(id ID, s lapse.Session[ID, V], now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.strict {
-		s = lapse.Session[ID, V]{}
-	}
 	g.purge(now, mostGraces-1)
 	if g.byID == nil {
 		g.byID = make(map[ID]grace[V])
@@ -93,8 +88,12 @@ func (g *graces[V]) find(id ID, now func() time.Time) (s lapse.Session[ID, V], o
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.purge(now(), mostGraces)
+	at := now()
+	g.purge(at, mostGraces)
 	old, ok := g.byID[id]
+	if !at.Before(old.until.Add(g.finds - g.length)) {
+		return s, ok
+	}
 	return old.session, ok
 }
 

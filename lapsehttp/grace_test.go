@@ -187,6 +187,30 @@ func TestDeadID(t *testing.T) {
 	}
 }
 
+// TestShortGrace has ids find their sessions for a shorter time than responses
+// to them may be under way.
+func TestShortGrace(t *testing.T) {
+	inBubble(t, lapse.Options{}, Options[string]{RenewGrace: time.Millisecond}, func(t *testing.T, m *testManager) {
+		w := within(t, m, request("GET", "/", ID{1}), func(http.ResponseWriter, *http.Request) { pass(2 * time.Millisecond) })
+		if !takesAway(w) {
+			t.Errorf("an id that was never live: %v", w.Header())
+		}
+		_, id := start(t, m, "Ada")
+		within(t, m, request("POST", "/", id), func(w http.ResponseWriter, r *http.Request) { m.Renew(w, r) })
+		serve(t, m.Require(ok), request("GET", "/", id), http.StatusOK)
+		for _, d := range []time.Duration{time.Millisecond, 10*time.Second - 2*time.Millisecond} {
+			pass(d)
+			if w := serve(t, m.Require(ok), request("GET", "/", id), http.StatusUnauthorized); takesAway(w) {
+				t.Errorf("%v later: %v", d, w.Header())
+			}
+		}
+		pass(time.Millisecond)
+		if w := serve(t, m.Require(ok), request("GET", "/", id), http.StatusUnauthorized); !takesAway(w) {
+			t.Errorf("when nothing can be under way any more: %v", w.Header())
+		}
+	})
+}
+
 // TestNoSuccessor has a session end though the browser gets no other id: the
 // page is told, or else by the next response.
 func TestNoSuccessor(t *testing.T) {

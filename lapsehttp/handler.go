@@ -32,9 +32,10 @@ import (
 // An id that is not live is never taken over: whether it has ended, was
 // renewed away or is forged, the response clears its cookie. Only where the
 // browser may have a new id by now does the response leave the cookies alone:
-// for RenewGrace after the old id was replaced, and where the response begins
-// later than that after its request. Of two live sessions that one request
-// brings cookies of, neither is used, since one of them may have been planted.
+// for RenewGrace, and at least 10 s, after the old id was replaced, and where
+// the response begins later than that after its request. Of two live sessions
+// that one request brings cookies of, neither is used, since one of them may
+// have been planted.
 func (m *Manager[V]) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if m.exchange(r.Context()) != nil {

@@ -43,7 +43,7 @@ type Options[V any] struct {
 	// page with status 401.
 	LoginURL string
 	// RenewGrace is how long an id that Renew has replaced still finds its
-	// session. Zero: 10s; negative: not at all. As long (10s if it is negative),
+	// session. Zero: 10s; negative: not at all. As long, but at least for 10s,
 	// responses to an id that Renew, Start or Promote has replaced do not have
 	// the browser forget the new one.
 	RenewGrace time.Duration
