@@ -54,6 +54,9 @@ func (g *graces[V]) setLength(d time.Duration) {
 func (g *graces[V]) add(id ID, s lapse.Session[ID, V], now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.finds == 0 {
+		s = lapse.Session[ID, V]{} // even if the clock is set back
+	}
 	g.purge(now, mostGraces-1)
 	if g.byID == nil {
 		g.byID = make(map[ID]grace[V])

@@ -344,6 +344,19 @@ func TestGraces(t *testing.T) {
 	}
 }
 
+// TestNoGraceClockBack has somebody set the clock back: where no old id finds a
+// session, none does then.
+func TestNoGraceClockBack(t *testing.T) {
+	m := newTest(t, lapse.Options{}, Options[string]{RenewGrace: -1})
+	s, id := start(t, m, "Ada")
+	now := m.engine.Now()
+	m.graces.add(id, s, now)
+	got, ok := m.graces.find(id, func() time.Time { return now.Add(-time.Second) })
+	if got != (testSession{}) || !ok {
+		t.Errorf("it finds the session: %t; it is known: %t", got == s, ok)
+	}
+}
+
 // len counts the ids in grace.
 func (g *graces[V]) len() int {
 	g.mu.Lock()
