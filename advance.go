@@ -88,8 +88,8 @@ func (a *agenda[K, V]) run() {
 	}()
 	a.hand.e, a.hand.ctx = a.e, a.ctx
 	for len(a.rest) > 0 && a.ctx.Err() == nil {
-		if a.told == mostBatch {
-			a.flush()
+		if len(a.hand.events) == mostBatch {
+			a.flush() // also where a hook has ended the goroutine since
 		}
 		l := a.rest[0]
 		a.rest = a.rest[1:]

@@ -85,6 +85,27 @@ func TestBatchHookSpoilsNext(t *testing.T) {
 	}
 }
 
+// TestWarningsFillNoBatch warns more sessions in an Advance than a batch holds:
+// the batch hooks hear of the ends when there are as many ends, or at last.
+func TestWarningsFillNoBatch(t *testing.T) {
+	c := clock.NewMock()
+	e, _ := New[int, int](Options{Clock: c, Manual: true, Default: Policy{Name: "d", Idle: 2 * time.Second, Warn: time.Second}})
+	defer e.Close()
+	warnings, heard := 0, []int{}
+	e.NotifyBeforeExpire(func(Event[int, int]) { warnings++ })
+	e.NotifyOnExpireBatch(func(events []Event[int, int]) { heard = append(heard, len(events), warnings) })
+	brief, _ := e.Class(Policy{Name: "brief", Idle: time.Second})
+	brief.Start(-1, 0)
+	for key := range 2 * mostBatch {
+		e.Start(key, 0)
+	}
+	c.Add(time.Second)
+	e.Advance()
+	if want := []int{1, 2 * mostBatch}; !slices.Equal(heard, want) {
+		t.Errorf("ends in each batch, and the warnings before it: %v, want %v", heard, want)
+	}
+}
+
 // TestGoexit has hooks of every kind end their goroutine.
 func TestGoexit(t *testing.T) {
 	m := clock.NewMock()
